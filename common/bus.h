@@ -1,0 +1,105 @@
+/* Kafka in and out (librdkafka): one consumer and one producer, driven from the loop through one
+ * eventfd.  Knows bytes, headers, partitions and offsets; nothing of records.  The only module with
+ * librdkafka's headers (and agents/broker, which is the embedded bus).  Loop thread.
+ * tests/support/fake_bus.c implements the same header in memory. */
+#ifndef COMMON_BUS_H
+#define COMMON_BUS_H
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/loop.h"
+
+#define BUS_CLUSTER_ID_SIZE 64
+#define BUS_MAX_HEADERS 24
+
+struct bus_header {
+    const char *name;
+    const void *value;
+    size_t n;
+};
+struct bus_message { /* borrowed during on_message */
+    const char *topic;
+    int partition;
+    int64_t offset;
+    int64_t timestamp_ms;
+    const void *key;
+    size_t key_n; /* key NULL: none */
+    const void *value;
+    size_t value_n; /* value NULL: tombstone */
+    struct bus_header headers[BUS_MAX_HEADERS];
+    size_t n_headers;
+};
+struct bus_position {
+    const char *topic;
+    int partition;
+    int64_t offset; /* next offset to read */
+};
+#define BUS_OFFSET_EARLIEST (-2)
+#define BUS_OFFSET_LATEST (-1)
+#define BUS_OFFSET_COMMITTED (-1000) /* the group's committed one, earliest when there is none */
+
+struct bus_callbacks {
+    void (*on_message)(void *ctx, const struct bus_message *m);
+    void (*on_end)(void *ctx, const char *topic, int partition, int64_t offset); /* read to the end, for now */
+    void (*on_turn)(void *ctx);      /* after a batch of messages was delivered */
+    /* By group: the new partitions of subscribed topics; answer by bus_assign (any list). */
+    void (*on_assigned)(void *ctx, const struct bus_position *p, size_t n);
+    void (*on_revoked)(void *ctx, bool lost); /* answer by commits; the bus unassigns on return */
+    void (*on_problem)(void *ctx, const struct err *err); /* transient: NEXT_RETRY; NEXT_FATAL: end the process */
+    void (*on_connected)(void *ctx, const char *cluster_id); /* first answer of the cluster, and whenever its id differs */
+    void *ctx;
+};
+struct bus_conf {
+    const char *brokers, *client_id, *group; /* group NULL: none, no commits */
+    const char *const *x; /* "name=value", later wins */
+    size_t n_x;
+    bool produce_only;
+};
+
+struct bus;
+int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb, struct bus **ret, struct err *err) WARN_UNUSED;
+/* Flushes for at most flush_ms, leaves the group, closes; on_closed when all is gone. */
+void bus_close(struct bus *b, int64_t flush_ms, loop_fn on_closed, void *ctx);
+const char *bus_cluster_id(const struct bus *b); /* NULL before on_connected */
+bool bus_is_embedded(const struct bus *b);       /* cluster id begins with mockCluster */
+bool bus_is_up(const struct bus *b);             /* some broker answers now */
+
+int bus_subscribe(struct bus *b, const char *const *topics, size_t n, struct err *err) WARN_UNUSED; /* by group, range assignor */
+int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err *err) WARN_UNUSED; /* replaces what is assigned */
+int bus_pause(struct bus *b, const char *topic, int partition, bool paused, struct err *err) WARN_UNUSED;
+int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, struct err *err) WARN_UNUSED;
+/* Asynchronous; coalesced: call as often as you like, the newest position per partition goes out every 200 ms and at revoke/close. */
+void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset);
+int64_t bus_committed(struct bus *b, const char *topic, int partition); /* last acknowledged commit; -1 none */
+
+/* Metadata of a topic, cached after on_connected: number of partitions, 0 unknown (asked for; try later). */
+int bus_partitions(struct bus *b, const char *topic);
+/* Blocking metadata, at start only: waits up to timeout_ms for every topic to be there. ERR_NOTFOUND names the missing. */
+int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t timeout_ms, struct err *err) WARN_UNUSED;
+/* The partition that Java clients would choose for this key (murmur2). */
+int bus_partition_of(const void *key, size_t n, int partitions);
+
+/* on_delivered comes exactly once: err NULL when acknowledged (offset is valid). */
+typedef void (*bus_delivered_fn)(void *ctx, const struct err *err, int partition, int64_t offset);
+/* partition -1: by key.  Key, value and headers are copied.  Errors: ERR_LIMIT/NEXT_RETRY when the queue is full. */
+int bus_produce(struct bus *b, const char *topic, int partition, struct slice key, struct slice value, const struct bus_header *headers, size_t n_headers, bus_delivered_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
+size_t bus_in_flight(const struct bus *b);
+
+/* Statistics for /metrics. */
+struct bus_stats {
+    uint64_t received, produced, delivered, delivery_failed, reconnects;
+};
+void bus_stats(const struct bus *b, struct bus_stats *ret);
+
+/* Administration, blocking, for command lines (not on the embedded bus, which has no admin API). */
+struct bus_topic_spec {
+    const char *name;
+    int partitions, replication;
+    bool compacted;
+    int64_t retention_ms; /* -1: for ever */
+};
+int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n, int64_t timeout_ms, void (*on_topic)(void *ctx, const char *name, const char *what), void *ctx, struct err *err) WARN_UNUSED;
+/* Compares what is with what should be: on_difference(topic, "partitions 3, should be 12"). */
+int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n, int64_t timeout_ms, void (*on_difference)(void *ctx, const char *name, const char *what), void *ctx, struct err *err) WARN_UNUSED;
+
+#endif

@@ -1,0 +1,28 @@
+/* Files that others read: temporary name in the same folder, fsync, rename, fsync of the folder.
+ * Descriptors are close-on-exec from birth.  Blocking; call from the pool or a child when large. */
+#ifndef COMMON_FSX_H
+#define COMMON_FSX_H
+
+#include "common/buf.h"
+#include "common/err.h"
+
+int fsx_mkdirs(const char *path, struct err *err) WARN_UNUSED;            /* like mkdir -p, mode 0750 */
+int fsx_write_file(const char *path, const void *p, size_t n, struct err *err) WARN_UNUSED; /* atomic, durable */
+/* Whole file into *ret (appended).  ERR_LIMIT above cap_bytes, ERR_NOTFOUND when absent. */
+int fsx_read_file(const char *path, size_t cap_bytes, struct buf *ret, struct err *err) WARN_UNUSED;
+int fsx_publish(const char *tmp_path, const char *path, struct err *err) WARN_UNUSED; /* fsync tmp, rename, fsync folder */
+int fsx_copy(const char *from, const char *to, struct err *err) WARN_UNUSED;          /* durable copy */
+int fsx_remove_tree(const char *path, struct err *err) WARN_UNUSED;      /* missing is fine; no symlink is followed */
+bool fsx_exists(const char *path);
+int64_t fsx_size(const char *path);                                     /* -1 when absent */
+char *fsx_tmpdir(const char *prefix, struct err *err);                  /* new folder under TMPDIR; caller frees; NULL on error */
+char *fsx_join(const char *a, const char *b);                           /* "a/b"; caller frees */
+/* Read-only map of a whole file; {0} is empty. */
+struct fsx_map {
+    const void *p;
+    size_t n;
+};
+int fsx_map_open(const char *path, struct fsx_map *ret, struct err *err) WARN_UNUSED;
+void fsx_map_close(struct fsx_map *m);
+
+#endif

@@ -1,0 +1,56 @@
+/* JSON in and out.  The only module with jansson's headers; other files see opaque `struct json`.
+ * Parsing is strict: one document, no duplicate keys, UTF-8, depth and size capped.  Numbers that
+ * are not finite are written as null.  Thread: any, one at a time per document. */
+#ifndef COMMON_JSON_H
+#define COMMON_JSON_H
+
+#include "common/buf.h"
+#include "common/err.h"
+
+struct json; /* a value; a child belongs to its parent */
+
+struct json *json_parse(struct slice text, const char *what, struct err *err); /* NULL: error names line and column */
+void json_free(struct json *root); /* roots only; NULL is fine */
+void json_freep(struct json **root); /* for CLEANUP(json_freep) */
+
+bool json_is_object(const struct json *j);
+bool json_is_array(const struct json *j);
+bool json_is_string(const struct json *j);
+bool json_is_number(const struct json *j);
+bool json_is_bool(const struct json *j);
+bool json_is_null(const struct json *j); /* JSON null; NULL pointer gives false */
+const struct json *json_get(const struct json *obj, const char *key); /* NULL when absent or no object */
+size_t json_len(const struct json *array_or_object);                  /* 0 for others and NULL */
+const struct json *json_at(const struct json *array, size_t i);
+/* Iterate an object: it = NULL to begin; returns NULL at the end. */
+void *json_next(const struct json *obj, void *it, const char **ret_key, const struct json **ret_value);
+
+/* Of the value itself; a fallback when it is of another type (or NULL). */
+const char *json_str(const struct json *j, const char *fallback);
+double json_num(const struct json *j, double fallback);
+int64_t json_int(const struct json *j, int64_t fallback);
+bool json_bool(const struct json *j, bool fallback);
+/* Of a member. */
+const char *json_get_str(const struct json *obj, const char *key, const char *fallback);
+double json_get_num(const struct json *obj, const char *key, double fallback);
+int64_t json_get_int(const struct json *obj, const char *key, int64_t fallback);
+bool json_get_bool(const struct json *obj, const char *key, bool fallback);
+
+/* Build.  set/add take the child; a NULL string is written as null. */
+struct json *json_object(void);
+struct json *json_array(void);
+struct json *json_copy(const struct json *j); /* deep */
+struct json *json_set(struct json *obj, const char *key, struct json *child); /* returns child (borrowed) */
+struct json *json_add(struct json *array, struct json *child);               /* returns child (borrowed) */
+void json_set_str(struct json *obj, const char *key, const char *v);
+void json_set_num(struct json *obj, const char *key, double v);
+void json_set_int(struct json *obj, const char *key, int64_t v);
+void json_set_bool(struct json *obj, const char *key, bool v);
+void json_set_null(struct json *obj, const char *key);
+void json_add_str(struct json *array, const char *v);
+void json_add_num(struct json *array, double v);
+void json_add_int(struct json *array, int64_t v);
+/* Text; keys in insertion order; indent 0 is one line.  sorted: canonical, for digests. */
+void json_write(const struct json *j, int indent, bool sorted, struct buf *out);
+
+#endif

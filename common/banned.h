@@ -8,6 +8,11 @@
 #include <string.h>
 #include <time.h>
 
+#undef sprintf /* macros where the compiler's fortification is on */
+#undef vsprintf
+#undef strcpy
+#undef strcat
+#undef gets
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol gmtime localtime
 
 #endif

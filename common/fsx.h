@@ -6,8 +6,12 @@
 #include "common/buf.h"
 #include "common/err.h"
 
+#define FSX_TMP_PREFIX ".tmp-" /* names of files in the making; one left by a crash may be deleted */
+
 int fsx_mkdirs(const char *path, struct err *err) WARN_UNUSED;            /* like mkdir -p, mode 0750 */
 int fsx_write_file(const char *path, const void *p, size_t n, struct err *err) WARN_UNUSED; /* atomic, durable */
+/* The same for a file that must be new: ERR_CONFLICT when it exists; mode as for open(2). */
+int fsx_create_file(const char *path, unsigned mode, const void *p, size_t n, struct err *err) WARN_UNUSED;
 /* Whole file into *ret (appended).  ERR_LIMIT above cap_bytes, ERR_NOTFOUND when absent. */
 int fsx_read_file(const char *path, size_t cap_bytes, struct buf *ret, struct err *err) WARN_UNUSED;
 int fsx_publish(const char *tmp_path, const char *path, struct err *err) WARN_UNUSED; /* fsync tmp, rename, fsync folder */
@@ -17,7 +21,8 @@ bool fsx_exists(const char *path);
 int64_t fsx_size(const char *path);                                     /* -1 when absent */
 char *fsx_tmpdir(const char *prefix, struct err *err);                  /* new folder under TMPDIR; caller frees; NULL on error */
 char *fsx_join(const char *a, const char *b);                           /* "a/b"; caller frees */
-/* Read-only map of a whole file; {0} is empty. */
+/* Read-only map of a whole file; {0} is empty.  A file that is cut while it is mapped raises SIGBUS:
+ * only for files that nobody changes any more. */
 struct fsx_map {
     const void *p;
     size_t n;

@@ -1,0 +1,193 @@
+# Relearn: one Makefile, not recursive but for variants and for what follows scripts/bootstrap. `make help` lists the targets.
+#
+# Sources are found by wildcard, so that a new file or folder needs no edit here:
+#   common/*.c and schemas/*.avsc             -> build/<variant>/libcommon.a
+#   agents/<name>/*.c, less the mains         -> build/<variant>/agents/<name>.a
+#   agents/<name>/main.c                      -> build/bin/relearn-<name>  (agents/relearn: build/bin/relearn)
+#   agents/<name>/<prog>_main.c               -> build/bin/relearn-<prog>
+#   tests/{unit,component,integration}/*.c    -> a program each, linked with tests/support and all of the above;
+#                                                tests/support/fake_*.c stand in for common/ in component tests alone
+#
+# Knobs, each as `make NAME=value`:
+#   CC=clang       the compiler (gcc)               SAN=asan|tsan  a sanitizer build, beside the plain one
+#   V=1            show the commands                WERROR=        warnings stay warnings
+#   T=unit/test_x  only tests whose path has this   AGENTS="a b"   build only these agents
+#   BUILD=folder   another build folder             JOBS=n         how many at once
+#   PREFIX DESTDIR where `make install` puts things VARIANT=name   another name for this build's folder
+
+VERSION := 0.1.0
+BUILD ?= build
+SAN ?=
+VARIANT ?= $(or $(SAN),plain)
+WERROR ?= 1
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 10
+JOBS ?= $(shell nproc)
+ifneq ($(filter default undefined,$(origin CC)),)
+CC := gcc
+endif
+MAKEFLAGS += -rR --no-print-directory
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
+endif
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' $1 '$2')
+OUT := $(BUILD)/$(VARIANT)
+BIN := $(if $(filter plain,$(VARIANT)),$(BUILD)/bin,$(OUT)/bin)
+PYTHON ?= $(or $(wildcard $(BUILD)/venv/bin/python),python3)
+export RELEARN_BIN := $(BIN)
+export BUILD PYTHON
+
+# --- libraries: each asked for once; what is missing is named together, when something is about to be compiled ----------
+PKGS := rdkafka:librdkafka-dev avro-c:libavro-dev libuv:libuv1-dev sqlite3:libsqlite3-dev libcurl:libcurl4-openssl-dev \
+	libmicrohttpd:libmicrohttpd-dev jansson:libjansson-dev yaml-0.1:libyaml-dev libcrypto:libssl-dev \
+	xgboost:libxgboost-dev zlib:zlib1g-dev cmocka:libcmocka-dev
+ASKED := $(shell command -v pkg-config >/dev/null || echo missing:pkg-config; \
+	for p in $(PKGS); do pkg-config --cflags --libs "$${p%:*}" 2>/dev/null || echo "missing:$$p"; done; \
+	$(CC) -E -include uthash.h -x c /dev/null >/dev/null 2>&1 || echo missing:uthash-dev)
+MISSING := $(foreach m,$(filter missing:%,$(ASKED)),$(lastword $(subst :, ,$m)))
+LIBS := -Wl,--as-needed $(filter-out -lcmocka,$(filter -l% -L%,$(ASKED))) -lm
+need = $(if $1,$(error missing: $1 -- `scripts/bootstrap` installs what is missing, or: apt-get install $1))
+
+# --- flags --------------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wvla -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
+HARD := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANFLAGS_tsan := -fsanitize=thread
+SANFLAGS_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+SANFLAGS := $(if $(SAN),$(or $(SANFLAGS_$(SAN)),$(error SAN is asan or tsan, not $(SAN))))
+OPT ?= $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2) -g
+# RELEARN_TEST: fault points and the like. Test sources always see it, the rest in sanitizer builds; it never changes a struct.
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -DRELEARN_VERSION='"$(VERSION)"' $(WARN) $(OPT) -fPIE -pthread $(HARD) $(SANFLAGS) \
+	$(if $(SAN),-DRELEARN_TEST) $(filter -I% -D%,$(ASKED)) $(CFLAGS)
+ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+
+# --- what there is ------------------------------------------------------------------------------------------------------
+AGENTS ?= $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard agents/*/*.c)))))
+obj = $(patsubst %.c,$(OUT)/%.o,$(wildcard $1))
+not_main = $(filter-out %/main.o %_main.o,$1)
+COMMON := $(OUT)/libcommon.a
+COMMON_OBJS := $(call obj,common/*.c) $(patsubst %.avsc,$(OUT)/%.o,$(wildcard schemas/*.avsc))
+AGENT_OBJS = $(call not_main,$(call obj,agents/$1/*.c))
+AGENT_LIBS := $(foreach a,$(AGENTS),$(if $(call AGENT_OBJS,$a),$(OUT)/agents/$a.a))
+MAINS := $(wildcard $(AGENTS:%=agents/%/main.c) $(AGENTS:%=agents/%/*_main.c))
+folder = $(notdir $(patsubst %/,%,$(dir $1)))
+prog = $(BIN)/$(patsubst relearn-relearn,relearn,relearn-$(or $(patsubst %_main.c,%,$(filter %_main.c,$(notdir $1))),$(folder)))
+PROGRAMS := $(foreach m,$(MAINS),$(call prog,$m))
+FAKES := $(call obj,tests/support/fake_*.c)
+SUPPORT := $(filter-out $(FAKES),$(call obj,tests/support/*.c))
+pick = $(if $(T),$(foreach t,$1,$(if $(findstring $(T),$t),$t)),$1)
+suite = $(call pick,$(patsubst %.c,$(OUT)/%,$(wildcard tests/$1/*.c)))
+scripts_in = $(call pick,$(shell find tests/$1 -maxdepth 1 -type f -perm -u+x ! -name '.*' 2>/dev/null | sort))
+UNIT := $(call suite,unit)
+COMPONENT := $(call suite,component)
+INTEGRATION := $(call suite,integration)
+FUZZ := $(call suite,fuzz)
+BENCH := $(call suite,bench)
+C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH)
+RUN := scripts/run-tests
+
+.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run bench lint fmt docs docs-check compdb install dist clean help \
+	bootstrap print-cflags print-tests FORCE need-libs need-cmocka
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAMS) ## build every program into build/bin (the default)
+tests: $(C_TESTS) ## build the test programs
+need-libs: ; $(call need,$(filter-out libcmocka-dev,$(MISSING)))
+need-cmocka: ; $(call need,$(filter libcmocka-dev,$(MISSING)))
+
+# --- rules. Each output is made under another name and renamed, so that two makes in one tree never read half a file ----
+$(OUT)/flags: FORCE
+	@mkdir -p $(@D) && printf '%s' "$(subst ",,$(CC) $(ALL_CFLAGS))" | cmp -s - $@ || printf '%s' "$(subst ",,$(CC) $(ALL_CFLAGS))" >$@
+
+$(OUT)/%.o: %.c $(OUT)/flags | need-libs
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(if $(filter tests/%,$<),-DRELEARN_TEST) -MMD -MP -MF $(@:.o=.d) -MT $@ \
+		-c $< -o $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }
+
+$(OUT)/schemas/%.o: schemas/%.avsc | need-libs
+	$(call say,SCHEMA,$<)
+	$(Q)mkdir -p $(@D) && ld -r -b binary -z noexecstack -o $@.$$$$ $< && mv $@.$$$$ $@
+
+# an archive follows its list of members too, so that a file that went away leaves it
+$(OUT)/%.a.list: FORCE
+	@mkdir -p $(@D) && echo $(MEMBERS) | cmp -s - $@ || echo $(MEMBERS) >$@
+$(OUT)/%.a: $(OUT)/%.a.list
+	$(call say,AR,$@)
+	$(Q)rm -f $@.$$$$ && ar rcsD $@.$$$$ $(filter %.o,$^) && mv $@.$$$$ $@
+$(COMMON): $(COMMON_OBJS)
+$(COMMON).list: MEMBERS = $(COMMON_OBJS)
+
+link = $(call say,LINK,$@)$(newline)	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@.$$$$ $1 $(LIBS) $2 && mv $@.$$$$ $@
+define newline
+
+
+endef
+define agent_rules
+$(OUT)/agents/$1.a: $(call AGENT_OBJS,$1)
+$(OUT)/agents/$1.a.list: MEMBERS = $(call AGENT_OBJS,$1)
+endef
+define program_rules
+$(call prog,$1): $(1:%.c=$(OUT)/%.o) $(filter $(OUT)/agents/$(call folder,$1).a,$(AGENT_LIBS)) $(COMMON)
+	$$(call link,$$^)
+endef
+$(foreach a,$(AGENTS),$(eval $(call agent_rules,$a)))
+$(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
+
+test_libs = $(SUPPORT) -Wl,--start-group $(AGENT_LIBS) $(COMMON) -Wl,--end-group
+$(C_TESTS): %: %.o $(SUPPORT) $(FAKES) $(AGENT_LIBS) $(COMMON) | need-cmocka
+	$(call link,$< $(if $(findstring /component/,$@),$(FAKES)) $(test_libs),-lcmocka)
+$(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON)
+	$(call link,$< $(test_libs),-fsanitize=fuzzer)
+
+# --- tests --------------------------------------------------------------------------------------------------------------
+check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests
+	@$(RUN) -j $(JOBS) $(UNIT) $(COMPONENT)
+integration: all $(INTEGRATION) ## integration tests on the embedded bus (on Kafka: scripts/with-kafka make integration)
+	@$(RUN) $(INTEGRATION)
+test: ## install what is missing, then every suite, on the embedded bus and on a real Kafka
+	@scripts/bootstrap && $(MAKE) all tests && scripts/test-all
+asan: ## unit, component and integration tests under ASan and UBSan
+	@$(MAKE) SAN=asan san-run
+tsan: ## the same under TSan
+	@$(MAKE) SAN=tsan san-run
+san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
+	@TIME_FACTOR=4 $(RUN) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
+fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
+	@$(MAKE) SAN=fuzz CC=clang fuzz-run
+fuzz-run: $(FUZZ)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(RUN) -j $(JOBS) $(FUZZ)
+bench: all $(BENCH) ## the benchmarks of tests/bench
+	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "no tests/bench/run yet"; fi
+demo: ## install what is missing, build, and show the whole loop at work
+	@scripts/bootstrap --runtime && $(MAKE) all && $(BIN)/relearn demo
+bootstrap: ## install what building, testing and linting need
+	@scripts/bootstrap
+print-tests: ; @echo '$(call suite,$(SUITE)) $(if $(SUITE),$(call scripts_in,$(SUITE)))'
+
+# --- habits -------------------------------------------------------------------------------------------------------------
+lint: ## format, clang-tidy, cppcheck, headers alone, layers, unused exports, shell (scripts/lint --changed: what you changed)
+	@scripts/lint
+fmt: ## format the sources in place
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+docs: all ## put the option and topic tables that the programs print into the READMEs
+	@scripts/docs
+docs-check: all ## fail if one of those tables is stale
+	@scripts/docs --check
+print-cflags: ; @printf '%s\n' '$(subst ','\'',$(ALL_CFLAGS))'
+compdb: ## write compile_commands.json for editors
+	@scripts/compdb >compile_commands.json.tmp && mv compile_commands.json.tmp compile_commands.json
+install: all ## install into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/relearn/schemas
+	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin)
+	install -m 644 LICENSE $(wildcard README.md CHANGELOG.md) $(DESTDIR)$(PREFIX)/share/relearn
+	$(if $(wildcard schemas/*),install -m 644 $(wildcard schemas/*) $(DESTDIR)$(PREFIX)/share/relearn/schemas)
+dist: ## a source tarball of what is committed, in build/
+	@mkdir -p $(BUILD) && git archive --prefix=relearn-$(VERSION)/ -o $(BUILD)/relearn-$(VERSION).tar.gz HEAD && ls $(BUILD)/relearn-$(VERSION).tar.gz
+clean: ## remove what was built; what was downloaded stays
+	@rm -rf $(BUILD)/bin $(BUILD)/test-logs $(BUILD)/lint $(BUILD)/*.tar.gz $(dir $(wildcard $(BUILD)/*/flags))
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

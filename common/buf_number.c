@@ -106,7 +106,8 @@ static const struct unit *take_unit(const char **s, const struct unit *units)
 int str_to_duration_ms(const char *s, int64_t *ret_ms)
 {
     static const struct unit units[] = {
-        {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}, {0},
+        {"ms", 1},       {"s", 1000},      {"m", 60000}, {"h", 3600000},
+        {"d", 86400000}, {"w", 604800000}, {0},
     };
     int64_t total = 0, before = INT64_MAX;
 

@@ -55,7 +55,8 @@ int64_t clk_mono_ms(const struct clk *c)
     return c->mono_ms(c->ctx);
 }
 
-/* --- the calendar: proleptic Gregorian, UTC, years 0 to 9999 ------------------------------------ */
+/* --- the calendar: proleptic Gregorian, UTC, years 0 to 9999 ------------------------------------
+ */
 
 static bool is_leap(int64_t year)
 {
@@ -108,7 +109,8 @@ void clk_format(int64_t unix_us, char out[CLK_RFC3339_SIZE])
         days -= days_in_month(year, month);
     snprintf(out, CLK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned)year % 10000,
              (unsigned)month % 100, (unsigned)(days + 1) % 100, (unsigned)(of_day / 3600) % 100,
-             (unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60), (unsigned)(fraction % US_PER_S));
+             (unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60),
+             (unsigned)(fraction % US_PER_S));
 }
 
 /* Exactly `digits` digits at *p; -1 when they are none. */

@@ -114,7 +114,8 @@ int digest_file(const char *path, char out[DIGEST_HEX_SIZE], struct err *err)
 
     if (fd < 0)
         return err_set(err, errno == ENOENT ? ERR_NOTFOUND : ERR_IO,
-                       errno == ENOENT ? NEXT_REJECT : NEXT_RETRY, "open %s: %s", path, strerror(errno));
+                       errno == ENOENT ? NEXT_REJECT : NEXT_RETRY, "open %s: %s", path,
+                       strerror(errno));
     do {
         n = read(fd, chunk, CHUNK_BYTES);
         if (n > 0)
@@ -133,7 +134,8 @@ bool digest_is_hex(const char *s)
     return s && is_hex(s, DIGEST_HEX_SIZE - 1);
 }
 
-/* --- ids ---------------------------------------------------------------------------------------- */
+/* --- ids ----------------------------------------------------------------------------------------
+ */
 
 static void add_with_length(struct digest *d, const char *s)
 {
@@ -169,7 +171,8 @@ void id_random(char out[ID_SIZE])
 
 bool id_is_valid(const char *s)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/-";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/-";
     size_t n = s ? strnlen(s, ID_MAX_CHARS + 1) : 0;
 
     return n > 0 && n <= ID_MAX_CHARS && strspn(s, allowed) == n;

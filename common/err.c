@@ -59,10 +59,10 @@ int err_wrap(struct err *err, const char *fmt, ...)
 const char *err_code_str(enum err_code code)
 {
     static const char *const names[ERR_COUNT] = {
-        [ERR_NONE] = "none",       [ERR_INVAL] = "inval",     [ERR_NOTFOUND] = "notfound",
-        [ERR_CONFLICT] = "conflict", [ERR_LIMIT] = "limit",   [ERR_TIMEOUT] = "timeout",
-        [ERR_CODEC] = "codec",     [ERR_BUS] = "bus",         [ERR_STORE] = "store",
-        [ERR_HTTP] = "http",       [ERR_CHILD] = "child",     [ERR_IO] = "io",
+        [ERR_NONE] = "none",         [ERR_INVAL] = "inval", [ERR_NOTFOUND] = "notfound",
+        [ERR_CONFLICT] = "conflict", [ERR_LIMIT] = "limit", [ERR_TIMEOUT] = "timeout",
+        [ERR_CODEC] = "codec",       [ERR_BUS] = "bus",     [ERR_STORE] = "store",
+        [ERR_HTTP] = "http",         [ERR_CHILD] = "child", [ERR_IO] = "io",
         [ERR_CANCELED] = "canceled",
     };
 

@@ -91,7 +91,8 @@ int fsx_mkdirs(const char *path, struct err *err)
 }
 
 /* Opens a new file beside `path`, under a name that nobody else has. */
-static int open_temporary(const char *path, mode_t mode, char **ret_path, int *ret_fd, struct err *err)
+static int open_temporary(const char *path, mode_t mode, char **ret_path, int *ret_fd,
+                          struct err *err)
 {
     CLEANUP_FREE char *folder = folder_of(path);
     CLEANUP_FREE char *tmp = xasprintf("%s/%s%016" PRIx64, folder, FSX_TMP_PREFIX, rng_os_seed());
@@ -206,7 +207,8 @@ int fsx_read_file(const char *path, size_t cap_bytes, struct buf *ret, struct er
         return fail(err, errno, "open", path);
     if (S_ISDIR(st.st_mode))
         return err_inval(err, "read %s: is a folder", path);
-    if (S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t)st.st_size <= cap_bytes && !ret->overflow &&
+    if (S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t)st.st_size <= cap_bytes &&
+        !ret->overflow &&
         ret->len + (size_t)st.st_size <= (ret->cap ? ret->cap : BUF_CAP_DEFAULT_BYTES))
         buf_reserve(ret, (size_t)st.st_size);
     return read_fd(fd, cap_bytes, path, ret, err);
@@ -261,7 +263,8 @@ int fsx_copy(const char *from, const char *to, struct err *err)
 }
 
 /* --- remove a tree: every step is relative to an open folder, so that a symbolic link that is put
- * in place of a folder meanwhile is removed, never followed -------------------------------------- */
+ * in place of a folder meanwhile is removed, never followed --------------------------------------
+ */
 
 static int remove_entry(int parent, const char *name, int depth, const char *root, struct err *err);
 
@@ -329,7 +332,8 @@ int fsx_remove_tree(const char *path, struct err *err)
     return remove_entry(AT_FDCWD, name, 0, path, err);
 }
 
-/* --- small questions, names and maps ------------------------------------------------------------ */
+/* --- small questions, names and maps ------------------------------------------------------------
+ */
 
 bool fsx_exists(const char *path)
 {

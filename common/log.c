@@ -1,12 +1,11 @@
 /* One lock around everything but the formatting of the caller's text.  A line is written with one
  * write(2), so that the lines of processes that share a pipe do not mix.
  *
- * Folding: of lines with the same key within LOG_FOLD_MS the first is written at once, of the others
- * the last, with count=N, when the window ends, which is seen at the next line of any kind or by
- * log_flush().
- * The key of warnings and errors is level, event and line (a broker that is down says it once); the
- * key of information includes the text, because two facts with one name are two facts; debug lines
- * are never folded. */
+ * Folding: of lines with the same key within LOG_FOLD_MS the first is written at once, of the
+ * others the last, with count=N, when the window ends, which is seen at the next line of any kind
+ * or by log_flush(). The key of warnings and errors is level, event and line (a broker that is down
+ * says it once); the key of information includes the text, because two facts with one name are two
+ * facts; debug lines are never folded. */
 #include "common/log.h"
 
 #include <ctype.h>
@@ -24,10 +23,10 @@
 
 enum {
     LOG_FOLD_MS = 10000,
-    LOG_FOLD_SLOTS = 64,      /* different repeating lines at once; the oldest makes room */
-    LOG_TEXT_BYTES = 4096,    /* of one caller's text, the rest is cut: PIPE_BUF, whole in a pipe */
-    LOG_LINE_BYTES = 16384,   /* of a whole line; escapes make four bytes out of one */
-    LOG_WORD_BYTES = 192,     /* agent names, event names, lines and ids fit */
+    LOG_FOLD_SLOTS = 64,    /* different repeating lines at once; the oldest makes room */
+    LOG_TEXT_BYTES = 4096,  /* of one caller's text, the rest is cut: PIPE_BUF, whole in a pipe */
+    LOG_LINE_BYTES = 16384, /* of a whole line; escapes make four bytes out of one */
+    LOG_WORD_BYTES = 192,   /* agent names, event names, lines and ids fit */
 };
 
 struct fold {
@@ -48,7 +47,8 @@ static struct {
     void *sink_ctx;
     bool registered;
     struct fold folds[LOG_FOLD_SLOTS];
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .agent = "-", .min_level = LOG_INFO, .clk = &clk_system};
+} state = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .agent = "-", .min_level = LOG_INFO, .clk = &clk_system};
 
 /* Of this thread: the loop's thread handles one event at a time, other threads have none. */
 static _Thread_local struct {
@@ -104,7 +104,8 @@ void log_context(const char *line, const char *event_id)
     (void)str_copy(context.event_id, sizeof(context.event_id), event_id ? event_id : "");
 }
 
-/* --- one line ----------------------------------------------------------------------------------- */
+/* --- one line -----------------------------------------------------------------------------------
+ */
 
 static void add_escaped(struct buf *out, const char *p, size_t n, bool quoted)
 {
@@ -131,7 +132,8 @@ static size_t key_length(const char *p)
 
     if (!islower((unsigned char)p[0]))
         return 0;
-    while (islower((unsigned char)p[n]) || isdigit((unsigned char)p[n]) || p[n] == '_' || p[n] == '.')
+    while (islower((unsigned char)p[n]) || isdigit((unsigned char)p[n]) || p[n] == '_' ||
+           p[n] == '.')
         n++;
     return p[n] == '=' ? n + 1 : 0;
 }
@@ -225,7 +227,8 @@ static void emit(enum log_level level, const char *event, const char *text, size
         write_stderr(line.data, line.len);
 }
 
-/* --- folding ------------------------------------------------------------------------------------ */
+/* --- folding ------------------------------------------------------------------------------------
+ */
 
 /* What went on repeating stays folded, with a line a window; what has stopped is forgotten. */
 static void fold_end(struct fold *f, int64_t now_ms)

@@ -103,11 +103,12 @@ void free_ptr(void *pp)
     *p = NULL;
 }
 
-/* --- arena: a list of blocks, the newest first; only the head has room ------------------------- */
+/* --- arena: a list of blocks, the newest first; only the head has room -------------------------
+ */
 
 enum {
     ARENA_ALIGN_BYTES = 16,
-    ARENA_FIRST_BYTES = 4096,     /* most messages fit in one block */
+    ARENA_FIRST_BYTES = 4096,        /* most messages fit in one block */
     ARENA_BLOCK_MAX_BYTES = 1 << 20, /* doubling stops here: what is left over stays small */
 };
 

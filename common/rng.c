@@ -76,12 +76,14 @@ uint64_t rng_os_seed(void)
 }
 
 /* --- hash64: products of 64-bit words folded to 64 bits.  Stable for ever: row hashes of stored
- * snapshots are compared with new ones, so the pinned values in its test must never change. ------ */
+ * snapshots are compared with new ones, so the pinned values in its test must never change. ------
+ */
 
 /* Fractional parts of the square roots of 2, 3 and 5. */
 static const uint64_t K0 = 0x6A09E667F3BCC909, K1 = 0xBB67AE8584CAA73B, K2 = 0x3C6EF372FE94F82B;
 
-/* The operands are folded in again, so that one that happens to be zero does not erase the other. */
+/* The operands are folded in again, so that one that happens to be zero does not erase the other.
+ */
 static uint64_t fold(uint64_t a, uint64_t b)
 {
     unsigned __int128 product = (unsigned __int128)a * b;

@@ -1,0 +1,356 @@
+/* The consuming half of the bus: subscription, assignment, pause, seek, messages, commits. */
+#include "common/bus_internal.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+
+static struct bus__part *find_part(struct bus *b, const char *topic, int partition)
+{
+    for (size_t i = 0; i < b->n_parts; i++) {
+        if (b->parts[i].partition == partition && strcmp(b->parts[i].topic, topic) == 0)
+            return &b->parts[i];
+    }
+    return NULL;
+}
+
+static struct bus__part *get_part(struct bus *b, const char *topic, int partition)
+{
+    struct bus__part *p = find_part(b, topic, partition);
+
+    if (p)
+        return p;
+    b->parts = xgrow(b->parts, &b->cap_parts, b->n_parts + 1, sizeof(*b->parts));
+    p = &b->parts[b->n_parts++];
+    *p = (struct bus__part){
+        .topic = xstrdup(topic), .partition = partition, .want = -1, .sent = -1, .acked = -1};
+    return p;
+}
+
+/* ---- assignment ------------------------------------------------------------------------------- */
+
+static int pause_parts(struct bus *b, rd_kafka_topic_partition_list_t *list, bool paused,
+                       struct err *err)
+{
+    rd_kafka_resp_err_t e = paused ? rd_kafka_pause_partitions(b->consumer, list)
+                                   : rd_kafka_resume_partitions(b->consumer, list);
+
+    for (int i = 0; i < list->cnt && !e; i++)
+        e = list->elems[i].err;
+    return e ? bus__err(err, e, paused ? "pause" : "resume", NULL) : 0;
+}
+
+/* Gives librdkafka the assigned partitions, then says of each whether it is paused: a pause sticks
+ * to the partition inside the client, across assignments, and there is no way to ask for it. */
+static int apply_assignment(struct bus *b, struct err *err)
+{
+    rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new((int)b->n_parts);
+    rd_kafka_topic_partition_list_t *paused = rd_kafka_topic_partition_list_new(0);
+    rd_kafka_topic_partition_list_t *flowing = rd_kafka_topic_partition_list_new(0);
+    rd_kafka_resp_err_t e;
+    int rc = 0;
+
+    for (size_t i = 0; i < b->n_parts; i++) {
+        const struct bus__part *p = &b->parts[i];
+
+        if (!p->assigned)
+            continue;
+        rd_kafka_topic_partition_list_add(all, p->topic, p->partition)->offset = p->start;
+        rd_kafka_topic_partition_list_add(p->paused ? paused : flowing, p->topic, p->partition);
+    }
+    e = rd_kafka_assign(b->consumer, all->cnt ? all : NULL);
+    if (e)
+        rc = bus__err(err, e, "assign", NULL);
+    if (!rc && paused->cnt)
+        rc = pause_parts(b, paused, true, err);
+    if (!rc && flowing->cnt)
+        rc = pause_parts(b, flowing, false, err);
+    rd_kafka_topic_partition_list_destroy(all);
+    rd_kafka_topic_partition_list_destroy(paused);
+    rd_kafka_topic_partition_list_destroy(flowing);
+    return rc;
+}
+
+int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err *err)
+{
+    bool *was_paused = xcalloc(b->n_parts + 1, sizeof(*was_paused));
+    size_t n_before = b->n_parts;
+
+    for (size_t i = 0; i < b->n_parts; i++) {
+        was_paused[i] = b->parts[i].assigned && b->parts[i].paused;
+        b->parts[i].assigned = b->parts[i].paused = false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct bus__part *part = get_part(b, p[i].topic, p[i].partition);
+        size_t at = (size_t)(part - b->parts);
+
+        part->assigned = true;
+        part->paused = at < n_before && was_paused[at];
+        part->start = p[i].offset;
+    }
+    free_ptr(&was_paused);
+    return b->consumer ? apply_assignment(b, err) : 0;
+}
+
+static void unassign(struct bus *b)
+{
+    for (size_t i = 0; i < b->n_parts; i++)
+        b->parts[i].assigned = b->parts[i].paused = false;
+    rd_kafka_assign(b->consumer, NULL);
+}
+
+int bus_pause(struct bus *b, const char *topic, int partition, bool paused, struct err *err)
+{
+    struct bus__part *p = find_part(b, topic, partition);
+    rd_kafka_topic_partition_list_t *list;
+    int rc;
+
+    if (!p || !p->assigned)
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
+    if (p->paused == paused)
+        return 0; /* a second resume would throw away what was fetched */
+    if (!b->consumer) {
+        p->paused = paused;
+        return 0;
+    }
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition);
+    rc = pause_parts(b, list, paused, err);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!rc)
+        p->paused = paused;
+    return rc;
+}
+
+int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, struct err *err)
+{
+    struct bus__part *p = find_part(b, topic, partition);
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_error_t *error;
+    rd_kafka_resp_err_t e;
+
+    if (!p || !p->assigned)
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
+    p->start = offset;
+    if (!b->consumer)
+        return 0;
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    error = rd_kafka_seek_partitions(b->consumer, list, BUS_SEEK_MS);
+    e = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    return e ? bus__err(err, e, "seek", NULL) : 0;
+}
+
+/* ---- groups ----------------------------------------------------------------------------------- */
+
+static int apply_subscription(struct bus *b, struct err *err)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)b->n_subscribed);
+    rd_kafka_resp_err_t e;
+
+    for (size_t i = 0; i < b->n_subscribed; i++)
+        rd_kafka_topic_partition_list_add(list, b->subscribed[i], RD_KAFKA_PARTITION_UA);
+    e = rd_kafka_subscribe(b->consumer, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return e ? bus__err(err, e, "subscribe", NULL) : 0;
+}
+
+int bus_subscribe(struct bus *b, const char *const *topics, size_t n, struct err *err)
+{
+    char **copy;
+
+    if (!b->conf.group || b->conf.produce_only)
+        return err_inval(err, "subscribe: this bus has no group");
+    copy = xcalloc(n + 1, sizeof(*copy));
+    for (size_t i = 0; i < n; i++)
+        copy[i] = xstrdup(topics[i]);
+    for (size_t i = 0; i < b->n_subscribed; i++)
+        free_ptr(&b->subscribed[i]);
+    free_ptr(&b->subscribed);
+    b->subscribed = copy;
+    b->n_subscribed = n;
+    return b->consumer ? apply_subscription(b, err) : 0;
+}
+
+static void tell_assigned(struct bus *b, const rd_kafka_topic_partition_list_t *list)
+{
+    struct bus_position *p = xcalloc((size_t)list->cnt + 1, sizeof(*p));
+
+    for (int i = 0; i < list->cnt; i++) {
+        p[i] = (struct bus_position){.topic = list->elems[i].topic,
+                                     .partition = list->elems[i].partition,
+                                     .offset = BUS_OFFSET_COMMITTED};
+    }
+    b->cb.on_assigned(b->cb.ctx, p, (size_t)list->cnt);
+    free_ptr(&p);
+}
+
+void bus__on_rebalance(struct bus *b, rd_kafka_event_t *ev)
+{
+    bool lost;
+
+    if (rd_kafka_event_error(ev) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        if (b->phase == BUS_OPEN)
+            tell_assigned(b, rd_kafka_event_topic_partition_list(ev));
+        else
+            rd_kafka_assign(b->consumer, NULL);
+        return;
+    }
+    lost = rd_kafka_assignment_lost(b->consumer);
+    if (b->phase == BUS_OPEN)
+        b->cb.on_revoked(b->cb.ctx, lost);
+    if (lost) { /* somebody else has them: our positions are no longer anyone's business */
+        for (size_t i = 0; i < b->n_parts; i++)
+            b->parts[i].want = -1;
+    } else {
+        bus__commit_flush(b);
+    }
+    unassign(b);
+}
+
+int bus__consumer_start(struct bus *b, struct err *err)
+{
+    const uint64_t one = 1;
+    bool assigned = false;
+
+    if (bus__make_consumer(&b->conf, bus_is_embedded(b), &b->consumer, err))
+        return -1;
+    b->consumer_q = rd_kafka_queue_get_consumer(b->consumer);
+    rd_kafka_queue_io_event_enable(b->consumer_q, b->efd, &one, sizeof(one));
+    for (size_t i = 0; i < b->n_parts; i++)
+        assigned = assigned || b->parts[i].assigned;
+    if (assigned && apply_assignment(b, err))
+        return -1;
+    return b->n_subscribed ? apply_subscription(b, err) : 0;
+}
+
+/* ---- messages --------------------------------------------------------------------------------- */
+
+static void fill_headers(const rd_kafka_message_t *from, struct bus_message *to)
+{
+    rd_kafka_headers_t *h;
+
+    if (rd_kafka_message_headers(from, &h))
+        return;
+    while (to->n_headers < BUS_MAX_HEADERS) {
+        struct bus_header *one = &to->headers[to->n_headers];
+
+        if (rd_kafka_header_get_all(h, to->n_headers, &one->name, &one->value, &one->n))
+            break;
+        to->n_headers++;
+    }
+}
+
+void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
+{
+    const rd_kafka_message_t *m;
+
+    while ((m = rd_kafka_event_message_next(ev))) {
+        struct bus_message to; /* headers are filled as far as n_headers says: 600 bytes not cleared */
+
+        if (b->phase != BUS_OPEN || m->err)
+            continue;
+        to.topic = rd_kafka_topic_name(m->rkt);
+        to.partition = m->partition;
+        to.offset = m->offset;
+        to.timestamp_ms = rd_kafka_message_timestamp(m, NULL);
+        to.key = m->key;
+        to.key_n = m->key_len;
+        to.value = m->payload;
+        to.value_n = m->len;
+        to.n_headers = 0;
+        fill_headers(m, &to);
+        b->stats.received++;
+        b->cb.on_message(b->cb.ctx, &to);
+    }
+}
+
+/* ---- commits ---------------------------------------------------------------------------------- */
+
+void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset)
+{
+    struct bus__part *p;
+
+    if (!b->conf.group || b->conf.produce_only)
+        return;
+    p = get_part(b, topic, partition);
+    if (p->want == next_offset)
+        return;
+    p->want = next_offset;
+    commit_later(b, BUS_COMMIT_EVERY_MS);
+}
+
+int64_t bus_committed(struct bus *b, const char *topic, int partition)
+{
+    const struct bus__part *p = find_part(b, topic, partition);
+
+    return p ? p->acked : -1;
+}
+
+void bus__commit_flush(struct bus *b)
+{
+    rd_kafka_topic_partition_list_t *list;
+
+    if (!b->consumer)
+        return;
+    list = rd_kafka_topic_partition_list_new(0);
+    for (size_t i = 0; i < b->n_parts; i++) {
+        struct bus__part *p = &b->parts[i];
+
+        if (p->want < 0 || p->want == p->sent || p->want == p->acked)
+            continue;
+        rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->want;
+        p->sent = p->want;
+    }
+    if (list->cnt > 0 && rd_kafka_commit(b->consumer, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        b->commits_out++;
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+void bus__on_commit_timer(void *ctx)
+{
+    struct bus *b = ctx;
+
+    b->commit_due = false;
+    bus__commit_flush(b);
+}
+
+/* True: to be sent again. */
+static bool commit_failed(struct bus__part *p)
+{
+    p->sent = -1;
+    if (p->assigned)
+        return true;
+    p->want = -1; /* no longer ours: whoever has it commits its own */
+    return false;
+}
+
+void bus__on_committed(struct bus *b, rd_kafka_event_t *ev)
+{
+    const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(ev);
+    rd_kafka_resp_err_t all = rd_kafka_event_error(ev), e = RD_KAFKA_RESP_ERR_NO_ERROR;
+    struct err err = {0};
+
+    if (b->commits_out > 0)
+        b->commits_out--;
+    for (int i = 0; list && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        struct bus__part *p = find_part(b, at->topic, at->partition);
+
+        if (!p)
+            continue;
+        if (!all && !at->err)
+            p->acked = at->offset;
+        else if (commit_failed(p))
+            e = all ? all : at->err;
+    }
+    if (!e)
+        return;
+    commit_later(b, BUS_COMMIT_RETRY_MS);
+    bus__err(&err, e, "commit", NULL);
+    bus__problem(b, &err);
+}

@@ -34,7 +34,8 @@ void bus__problem(struct bus *b, const struct err *err)
         b->cb.on_problem(b->cb.ctx, err);
 }
 
-/* ---- metadata --------------------------------------------------------------------------------- */
+/* ---- metadata ---------------------------------------------------------------------------------
+ */
 
 struct bus__topic *bus__topic(struct bus *b, const char *name)
 {
@@ -107,7 +108,7 @@ static const struct rd_kafka_metadata *get_metadata(rd_kafka_t *rk, int timeout_
     const struct rd_kafka_metadata *md = NULL;
 
     return rd_kafka_metadata(rk, 1, NULL, &md, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR ? md
-                                                                                        : NULL;
+                                                                                         : NULL;
 }
 
 static void answered(struct bus *b, const struct rd_kafka_metadata *md)
@@ -237,7 +238,8 @@ void bus_stats(const struct bus *b, struct bus_stats *ret)
     *ret = b->stats;
 }
 
-/* ---- the pump --------------------------------------------------------------------------------- */
+/* ---- the pump ---------------------------------------------------------------------------------
+ */
 
 static void on_error(struct bus *b, rd_kafka_event_t *ev)
 {
@@ -362,7 +364,8 @@ static void on_beat(void *ctx)
     drain(b);
 }
 
-/* ---- open and close ---------------------------------------------------------------------------- */
+/* ---- open and close ----------------------------------------------------------------------------
+ */
 
 static void copy_conf(struct bus_conf *to, const struct bus_conf *from)
 {

@@ -15,11 +15,12 @@ struct setting {
 
 static const struct setting COMMON[] = {
     {"socket.nagle.disable", "true", false}, /* on by default before 2.10: 40 ms stalls */
-    {"reconnect.backoff.ms", "50", false},   /* loopback and LAN: be back as soon as the broker is */
+    {"reconnect.backoff.ms", "50", false}, /* loopback and LAN: be back as soon as the broker is */
     {"reconnect.backoff.max.ms", "1000", false},
     {"retry.backoff.ms", "50", false},
     {"topic.metadata.refresh.interval.ms", "60000", false},
-    {"message.max.bytes", "5000000", false}, /* a record (4 MiB) and its headers; the broker may say less */
+    {"message.max.bytes", "5000000",
+     false}, /* a record (4 MiB) and its headers; the broker may say less */
     {"log.connection.close", "false", false},
     {NULL, NULL, false},
 };
@@ -27,25 +28,28 @@ static const struct setting PRODUCER[] = {
     {"enable.idempotence", "true", false}, /* order within a partition survives retries */
     {"acks", "all", false},
     {"compression.codec", "lz4", false}, /* both buses take it; zstd costs memory per handle */
-    {"linger.ms", "0.2", false},         /* a burst of one turn becomes one batch; nobody feels it */
-    {"partitioner", "murmur2_random", false},    /* we choose ourselves; the same for who looks */
-    {"message.timeout.ms", "60000", false},      /* then the runtime decides, not the client */
+    {"linger.ms", "0.2", false}, /* a burst of one turn becomes one batch; nobody feels it */
+    {"partitioner", "murmur2_random", false}, /* we choose ourselves; the same for who looks */
+    {"message.timeout.ms", "60000", false},   /* then the runtime decides, not the client */
     {"queue.buffering.max.kbytes", "65536", false}, /* full: NEXT_RETRY, back-pressure */
     {NULL, NULL, false},
 };
 static const struct setting CONSUMER[] = {
     {"enable.auto.commit", "false", false}, /* offsets last: a commit follows the effect */
     {"enable.auto.offset.store", "false", false},
-    {"auto.offset.reset", "earliest", false}, /* read too much rather than too little: ids count once */
+    {"auto.offset.reset", "earliest",
+     false}, /* read too much rather than too little: ids count once */
     {"enable.partition.eof", "true", false},
     {"check.crcs", "true", false},
-    {"partition.assignment.strategy", "range", false}, /* one for all: two different ones abort the mock */
-    {"session.timeout.ms", "10000", false},            /* the mock needs that; Kafka allows it */
-    {"heartbeat.interval.ms", "1000", false},          /* a rebalance is learned by heartbeat */
+    {"partition.assignment.strategy", "range",
+     false},                                  /* one for all: two different ones abort the mock */
+    {"session.timeout.ms", "10000", false},   /* the mock needs that; Kafka allows it */
+    {"heartbeat.interval.ms", "1000", false}, /* a rebalance is learned by heartbeat */
     {"fetch.error.backoff.ms", "50", false},
     {"fetch.queue.backoff.ms", "50", true}, /* since 2.2: 1 s of stall after a full queue */
     {"queued.min.messages", "10000", false},
-    {"queued.max.messages.kbytes", "16384", false}, /* prefetch, per handle: bounds memory in a restore */
+    {"queued.max.messages.kbytes", "16384",
+     false}, /* prefetch, per handle: bounds memory in a restore */
     {"allow.auto.create.topics", "false", false},
     {NULL, NULL, false},
 };
@@ -55,9 +59,16 @@ static const struct setting REAL[] = {{"fetch.wait.max.ms", "500", false}, {NULL
 
 /* What the guarantees rest on cannot be changed by -X. */
 static const char *const FIXED[] = {
-    "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof", "auto.offset.reset",
-    "bootstrap.servers",  "metadata.broker.list",     "group.id",             "client.id",
-    "partitioner",        "log.queue",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "client.id",
+    "partitioner",
+    "log.queue",
 };
 
 bool bus__id_is_embedded(const char *cluster_id)
@@ -158,7 +169,8 @@ static int identify(rd_kafka_conf_t *rc, const struct bus_conf *conf, bool consu
     const struct setting who[] = {
         {"bootstrap.servers", conf->brokers, false},
         {"client.id", conf->client_id, false},
-        {consumer ? "group.id" : NULL, group, false}, /* assign() wants one, even if nothing commits */
+        {consumer ? "group.id" : NULL, group,
+         false}, /* assign() wants one, even if nothing commits */
         {NULL, NULL, false},
     };
 
@@ -180,10 +192,10 @@ static rd_kafka_conf_t *make_conf(const struct bus_conf *conf, bool consumer, bo
     if (identify(rc, conf, consumer, err))
         goto fail;
     rd_kafka_conf_set_log_cb(rc, on_log);
-    rd_kafka_conf_set_events(rc, consumer ? RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR |
-                                                RD_KAFKA_EVENT_REBALANCE |
-                                                RD_KAFKA_EVENT_OFFSET_COMMIT
-                                          : RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+    rd_kafka_conf_set_events(rc, consumer
+                                     ? RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR |
+                                           RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT
+                                     : RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     return rc;
 fail:
     rd_kafka_conf_destroy(rc);

@@ -27,7 +27,8 @@ static struct bus__part *get_part(struct bus *b, const char *topic, int partitio
     return p;
 }
 
-/* ---- assignment ------------------------------------------------------------------------------- */
+/* ---- assignment -------------------------------------------------------------------------------
+ */
 
 static int pause_parts(struct bus *b, rd_kafka_topic_partition_list_t *list, bool paused,
                        struct err *err)
@@ -144,12 +145,12 @@ int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, st
     return e ? bus__err(err, e, "seek", NULL) : 0;
 }
 
-/* ---- groups ----------------------------------------------------------------------------------- */
+/* ---- groups -----------------------------------------------------------------------------------
+ */
 
 static int apply_subscription(struct bus *b, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new((int)b->n_subscribed);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)b->n_subscribed);
     rd_kafka_resp_err_t e;
 
     for (size_t i = 0; i < b->n_subscribed; i++)
@@ -228,7 +229,8 @@ int bus__consumer_start(struct bus *b, struct err *err)
     return b->n_subscribed ? apply_subscription(b, err) : 0;
 }
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------
+ */
 
 static void fill_headers(const rd_kafka_message_t *from, struct bus_message *to)
 {
@@ -250,7 +252,8 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
     const rd_kafka_message_t *m;
 
     while ((m = rd_kafka_event_message_next(ev))) {
-        struct bus_message to; /* headers are filled as far as n_headers says: 600 bytes not cleared */
+        struct bus_message
+            to; /* headers are filled as far as n_headers says: 600 bytes not cleared */
 
         if (b->phase != BUS_OPEN || m->err)
             continue;
@@ -269,7 +272,15 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
     }
 }
 
-/* ---- commits ---------------------------------------------------------------------------------- */
+/* ---- commits ----------------------------------------------------------------------------------
+ */
+
+static void commit_later(struct bus *b, int64_t delay_ms)
+{
+    if (!b->commit_due)
+        loop_timer_start(b->commit_timer, delay_ms);
+    b->commit_due = true;
+}
 
 void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset)
 {

@@ -18,18 +18,19 @@ enum {
     BUS_METADATA_AGE_MS = 300000, /* partition counts are asked for again, as librdkafka does */
     BUS_COMMIT_EVERY_MS = 200,
     BUS_COMMIT_RETRY_MS = 1000,
-    BUS_SEEK_MS = 500,  /* librdkafka's own thread answers at once; a cap, not a wait */
-    BUS_LEAVE_MS = 500, /* to leave a group at close, after the flush */
+    BUS_SEEK_MS = 500,         /* librdkafka's own thread answers at once; a cap, not a wait */
+    BUS_LEAVE_MS = 500,        /* to leave a group at close, after the flush */
     BUS_TOPIC_MAX_BYTES = 249, /* Kafka's own limit for a topic's name */
 };
 
 enum bus__phase { BUS_OPEN = 0, BUS_FLUSHING, BUS_COMMITTING, BUS_LEAVING, BUS_DESTROYING };
 
-struct bus__part { /* a partition that was assigned or committed; never removed, capped by the cluster */
+struct bus__part { /* a partition that was assigned or committed; never removed, capped by the
+                      cluster */
     char *topic;
     int partition;
     bool assigned, paused;
-    int64_t start;             /* where bus_assign or bus_seek put it, for a consumer that comes later */
+    int64_t start; /* where bus_assign or bus_seek put it, for a consumer that comes later */
     int64_t want, sent, acked; /* commits; -1 none */
 };
 struct bus__topic { /* a topic that somebody asked about */
@@ -60,7 +61,8 @@ struct bus {
 
     char cluster_id[BUS_CLUSTER_ID_SIZE]; /* "" unknown */
     char told_id[BUS_CLUSTER_ID_SIZE];    /* the one on_connected was called with */
-    char producer_id[BUS_CLUSTER_ID_SIZE], consumer_id[BUS_CLUSTER_ID_SIZE]; /* as each saw it last */
+    char producer_id[BUS_CLUSTER_ID_SIZE],
+        consumer_id[BUS_CLUSTER_ID_SIZE]; /* as each saw it last */
     bool up, ask, probing;                /* ask: metadata is wanted */
     int64_t probed_ms;
     struct bus__probe probe;

@@ -15,8 +15,8 @@ static uint32_t murmur2(const void *key, size_t n)
     uint32_t h = 0x9747b28cu ^ (uint32_t)n;
 
     for (; n >= 4; p += 4, n -= 4) {
-        uint32_t k = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-                     (uint32_t)p[3] << 24;
+        uint32_t k =
+            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 
         k *= m;
         k ^= k >> 24;

@@ -1,15 +1,23 @@
 /* JSON in and out.  The only module with jansson's headers; other files see opaque `struct json`.
- * Parsing is strict: one document, no duplicate keys, UTF-8, depth and size capped.  Numbers that
- * are not finite are written as null.  Thread: any, one at a time per document. */
+ * Parsing is strict: one document, no duplicate keys, UTF-8, no \u0000, integers within int64, at
+ * most 64 levels and 64 MiB.  Numbers that are not finite are written as null.  Thread: any, one at
+ * a time per document. */
 #ifndef COMMON_JSON_H
 #define COMMON_JSON_H
 
 #include "common/buf.h"
 #include "common/err.h"
 
+/* jansson's library exports functions of these names; ours, in the executable, would be called in
+ * their place by jansson itself and by avro-c. */
+#define json_object relearn_json_object
+#define json_array relearn_json_array
+#define json_copy relearn_json_copy
+
 struct json; /* a value; a child belongs to its parent */
 
-struct json *json_parse(struct slice text, const char *what, struct err *err); /* NULL: error names line and column */
+/* NULL on error: ERR_INVAL "what:line:column: ..." or ERR_LIMIT, both permanent. */
+struct json *json_parse(struct slice text, const char *what, struct err *err);
 void json_free(struct json *root); /* roots only; NULL is fine */
 void json_freep(struct json **root); /* for CLEANUP(json_freep) */
 
@@ -28,6 +36,7 @@ void *json_next(const struct json *obj, void *it, const char **ret_key, const st
 /* Of the value itself; a fallback when it is of another type (or NULL). */
 const char *json_str(const struct json *j, const char *fallback);
 double json_num(const struct json *j, double fallback);
+/* A real with no fraction is an integer too: 3.0 gives 3, 3.5 and 1e300 give the fallback. */
 int64_t json_int(const struct json *j, int64_t fallback);
 bool json_bool(const struct json *j, bool fallback);
 /* Of a member. */
@@ -36,7 +45,8 @@ double json_get_num(const struct json *obj, const char *key, double fallback);
 int64_t json_get_int(const struct json *obj, const char *key, int64_t fallback);
 bool json_get_bool(const struct json *obj, const char *key, bool fallback);
 
-/* Build.  set/add take the child; a NULL string is written as null. */
+/* Build.  set/add take the child; a NULL string is written as null; bytes that are no UTF-8 become
+ * U+FFFD, so that what is written can be read. */
 struct json *json_object(void);
 struct json *json_array(void);
 struct json *json_copy(const struct json *j); /* deep */

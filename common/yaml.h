@@ -20,7 +20,9 @@ struct yaml_node {
     size_t n;
 };
 
-/* Everything lives in *arena.  Errors: ERR_INVAL with `what:line:column`. */
+/* Everything lives in *arena.  Errors, all permanent: ERR_INVAL with `what:line:column: `, ERR_LIMIT
+ * above 1 MiB.  At most 32 levels and 10,000 keys in a mapping; keys are scalars; an empty text is
+ * refused. */
 int yaml_parse(struct slice text, const char *what, struct arena *arena, const struct yaml_node **ret, struct err *err) WARN_UNUSED;
 const struct yaml_node *yaml_get(const struct yaml_node *mapping, const char *key); /* NULL when absent */
 bool yaml_is_null(const struct yaml_node *n); /* null, ~, empty and unquoted; NULL pointer gives true */

@@ -39,19 +39,19 @@ int err_set(struct err *err, enum err_code code, enum err_next next, const char 
 
 int err_wrap(struct err *err, const char *fmt, ...)
 {
-    char text[sizeof(err->msg) * 2];
+    char context[sizeof(err->msg)], text[sizeof(err->msg) * 2 + sizeof(": ")];
     va_list ap;
     int n;
 
     if (!err)
         return -1;
     va_start(ap, fmt);
-    n = vsnprintf(text, sizeof(err->msg), fmt, ap);
+    n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     if (n < 0)
         return -1;
-    n = (int)strlen(text);
-    snprintf(text + n, sizeof(text) - (size_t)n, ": %s", err->msg);
+    copy_message(context, sizeof(context), text);
+    snprintf(text, sizeof(text), "%s: %s", context, err->msg);
     copy_message(err->msg, sizeof(err->msg), text);
     return -1;
 }

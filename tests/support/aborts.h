@@ -4,7 +4,7 @@
 
 #include "common/base.h"
 
-/* Runs fn(arg) in a forked child with stderr closed to the terminal; true when SIGABRT ended it. */
+/* Runs fn(arg) in a forked child whose stderr goes nowhere; true when SIGABRT ended it. */
 bool aborts(void (*fn)(void *arg), void *arg);
 
 #endif

@@ -1,0 +1,369 @@
+/* Events out: ids from causes, headers, and what is on its way.
+ *
+ * An emission is in flight from agent_emit until it has been read back in the fold (or its delivery
+ * failed).  While it is, emitting it again does nothing; so reconcile may be called at any time. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/agent_internal.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/rng.h"
+
+struct header_set {
+    struct bus_header items[BUS_MAX_HEADERS];
+    size_t n;
+    struct arena arena;
+};
+
+static void header_add(struct header_set *h, const char *name, const char *value)
+{
+    if (!value || h->n == BUS_MAX_HEADERS)
+        return;
+    h->items[h->n++] = (struct bus_header){.name = name, .value = value, .n = strlen(value)};
+}
+
+/* What the headers of one event are made of. */
+struct envelope {
+    enum record record;
+    const char *id, *key, *cause, *correlation, *trace, *source, *seen;
+    int hops;
+};
+
+static void headers_of(struct agent *a, const struct envelope *e, struct header_set *h)
+{
+    struct arena *mem = &h->arena;
+    char *time = arena_alloc(mem, CLK_RFC3339_SIZE), trace[33], span[17];
+    clk_format(clk_unix_us(a->clk), time);
+    const char *correlation = e->correlation ? e->correlation : e->id;
+    id_to_trace(correlation, trace);
+    if (e->trace && strlen(e->trace) >= 55 && e->trace[2] == '-' && e->trace[35] == '-')
+        snprintf(trace, sizeof(trace), "%.32s", e->trace + 3); /* an outside tracer's trace goes on */
+    id_to_span(e->id, span);
+    header_add(h, "ce_specversion", "1.0");
+    header_add(h, "ce_id", e->id);
+    header_add(h, "ce_source", e->source ? e->source : a->source);
+    header_add(h, "ce_type", arena_printf(mem, "relearn.v1.%s", record_avro_name(e->record)));
+    header_add(h, "ce_time", time);
+    header_add(h, "ce_subject", e->key);
+    header_add(h, "content-type", "application/avro");
+    header_add(h, "traceparent", arena_printf(mem, "00-%s-%s-01", trace, span));
+    header_add(h, "ce_causationid", e->cause);
+    header_add(h, "ce_correlationid", correlation);
+    header_add(h, "ce_hops", arena_printf(mem, "%d", e->hops));
+    header_add(h, "ce_seen", e->seen);
+}
+
+/* ---- ce_seen: "<cluster>;plans=12,models=5", how far the writer had read the line's partition ---- */
+
+/* Offset of a topic in a ce_seen text of this cluster; -1 when it says nothing of it. */
+static int64_t seen_of(const struct agent *a, const char *seen, const char *topic)
+{
+    size_t cluster_n = strlen(a->cluster), topic_n = strlen(topic);
+    if (!seen || !cluster_n || strncmp(seen, a->cluster, cluster_n) != 0 || seen[cluster_n] != ';')
+        return -1;
+    for (const char *at = seen + cluster_n + 1; at && *at;) {
+        const char *end = strchr(at, ',');
+        size_t n = end ? (size_t)(end - at) : strlen(at);
+        if (n > topic_n + 1 && strncmp(at, topic, topic_n) == 0 && at[topic_n] == '=') {
+            char number[24];
+            int64_t v = 0;
+            snprintf(number, sizeof(number), "%.*s", (int)(n - topic_n - 1), at + topic_n + 1);
+            return str_to_i64(number, &v) ? -1 : v;
+        }
+        at = end ? end + 1 : NULL;
+    }
+    return -1;
+}
+
+void agent__seen_note(struct agent *a, const struct event *ev)
+{
+    for (size_t i = 0; ev->seen && i < a->n_inputs; i++) {
+        struct input *in = &a->inputs[i];
+        if ((in->kind != INPUT_WORK && in->kind != INPUT_TABLE) || ev->partition >= in->partitions)
+            continue;
+        int64_t seen = seen_of(a, ev->seen, record_topic(in->record));
+        if (seen > in->parts[ev->partition].need)
+            in->parts[ev->partition].need = seen;
+    }
+}
+
+static const char *seen_text(struct agent *a, const struct unit *u, const struct event *cause, struct arena *arena)
+{
+    CLEANUP(buf_fini) struct buf b = {0};
+    if (!a->cluster[0] || !u || !u->is_owned)
+        return cause ? cause->seen : NULL;
+    buf_addf(&b, "%s;", a->cluster);
+    bool first = true;
+    for (int r = 1; r < RECORD_COUNT; r++) {
+        if (!record_is_control((enum record)r))
+            continue;
+        int64_t offset = cause ? seen_of(a, cause->seen, record_topic((enum record)r)) : -1;
+        const struct input *in = agent__input_of(a, (enum record)r);
+        if (in && (in->kind == INPUT_WORK || in->kind == INPUT_TABLE) && u->partition < in->partitions && in->parts[u->partition].next > offset)
+            offset = in->parts[u->partition].next;
+        if (offset <= 0)
+            continue;
+        buf_addf(&b, "%s%s=%lld", first ? "" : ",", record_topic((enum record)r), (long long)offset);
+        first = false;
+    }
+    return arena_strndup(arena, b.data, b.len);
+}
+
+/* ---- emissions ---- */
+
+struct emitted { /* travels through the bus */
+    struct agent *a;
+    char id[ID_SIZE];
+};
+
+static void flight_free(struct agent *a, struct flight *f)
+{
+    HASH_DEL(a->flights, f);
+    free_ptr(&f->map_key);
+    free_ptr(&f);
+}
+
+void agent__flight_folded(struct agent *a, const char *id)
+{
+    struct flight *f = NULL;
+    HASH_FIND_STR(a->flights, id, f);
+    if (f)
+        flight_free(a, f);
+}
+
+void agent__flights_free(struct agent *a)
+{
+    struct flight *f, *next;
+    HASH_ITER(hh, a->flights, f, next)
+        flight_free(a, f);
+}
+
+static void on_emitted(void *ctx, const struct err *err, int partition, int64_t offset)
+{
+    (void)partition;
+    (void)offset;
+    struct emitted *e = ctx;
+    struct agent *a = e->a;
+    struct flight *f = NULL;
+    a->publishing--;
+    HASH_FIND_STR(a->flights, e->id, f);
+    if (f && err) {
+        struct unit_x *x = NULL;
+        HASH_FIND_STR(a->units, f->map_key, x);
+        flight_free(a, f);
+        if (x && !a->was_killed)
+            agent__backoff(a, x, err, "deliver");
+    } else if (f) {
+        f->is_acked = true;
+        f->since_mono_ms = clk_mono_ms(a->clk);
+        agent_count(a, "emitted_total", NULL, 1);
+    }
+    free_ptr(&e);
+}
+
+static bool is_known(struct agent *a, enum record r, const char *key, const char *id)
+{
+    struct flight *f = NULL;
+    HASH_FIND_STR(a->flights, id, f);
+    if (f)
+        return true;
+    struct unit_x *x = agent__unit(a, r, key, false);
+    return x && line_has(x->u.line, r, id);
+}
+
+static int produce(struct agent *a, const struct envelope *e, const void *rec, bus_delivered_fn fn, void *ctx, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf value = {0};
+    if (rec && codec_encode(a->codec, e->record, rec, &value, err))
+        return err_wrap(err, "encode %s", record_str(e->record));
+    struct header_set h = {0};
+    headers_of(a, e, &h);
+    CLEANUP_FREE char *topic = xasprintf("%s%s", a->prefix, record_topic(e->record));
+    struct slice bytes = rec ? buf_slice(&value) : (struct slice){0};
+    int rc = bus_produce(a->bus, topic, -1, slice_str(e->key), bytes, h.items, h.n, fn, ctx, err);
+    arena_fini(&h.arena);
+    return rc;
+}
+
+int agent_emit(struct agent *a, struct unit *u, const struct emission *em, struct err *err)
+{
+    const char *key = em->key ? em->key : record_own_key(em->record, em->rec);
+    BUG_ON(!key || !u);
+    char id[ID_SIZE];
+    id_from_cause(record_topic(em->record), em->cause ? em->cause->id : "", em->about ? em->about : "", id);
+    if (is_known(a, em->record, key, id))
+        return 0;
+    struct arena mem = {0};
+    struct envelope e = {.record = em->record, .id = id, .key = key};
+    if (em->cause) {
+        e.cause = em->cause->id;
+        e.correlation = em->cause->correlation;
+        e.trace = em->cause->trace;
+        e.hops = em->cause->hops + 1;
+    }
+    e.seen = seen_text(a, u, em->cause, &mem);
+    struct emitted *ctx = xcalloc(1, sizeof(*ctx));
+    ctx->a = a;
+    memcpy(ctx->id, id, ID_SIZE);
+    struct flight *f = xcalloc(1, sizeof(*f));
+    memcpy(f->id, id, ID_SIZE);
+    f->record = em->record;
+    f->map_key = xstrdup(CONTAINER_OF(u, struct unit_x, u)->map_key);
+    f->since_mono_ms = clk_mono_ms(a->clk);
+    HASH_ADD_STR(a->flights, id, f);
+    a->publishing++;
+    int rc = produce(a, &e, em->rec, on_emitted, ctx, err);
+    arena_fini(&mem);
+    if (rc) {
+        a->publishing--;
+        flight_free(a, f);
+        free_ptr(&ctx);
+        return -1;
+    }
+    log_debug("event.emitted", "topic=%s key=%s id=%s cause=%s", record_topic(em->record), key, id, e.cause ? e.cause : "-");
+    return 0;
+}
+
+/* ---- publications ---- */
+
+struct published {
+    struct agent *a;
+    char id[160];
+    agent_published_fn fn;
+    void *ctx;
+};
+
+static void on_published(void *ctx, const struct err *err, int partition, int64_t offset)
+{
+    (void)partition;
+    (void)offset;
+    struct published *p = ctx;
+    p->a->publishing--;
+    if (err)
+        agent_count(p->a, "publish_failed_total", NULL, 1);
+    if (p->fn)
+        p->fn(p->ctx, p->id, err);
+    free_ptr(&p);
+}
+
+int agent_publish(struct agent *a, const struct publication *pub, agent_published_fn fn, void *ctx, char ret_id[ID_SIZE], struct err *err)
+{
+    const char *key = pub->key ? pub->key : record_own_key(pub->record, pub->rec);
+    BUG_ON(!key);
+    char fresh[ID_SIZE];
+    id_random(fresh);
+    struct envelope e = {.record = pub->record, .id = pub->id ? pub->id : fresh, .key = key, .cause = pub->cause, .correlation = pub->correlation, .source = pub->source, .hops = pub->hops};
+    struct published *p = xcalloc(1, sizeof(*p));
+    p->a = a;
+    p->fn = fn;
+    p->ctx = ctx;
+    str_copy(p->id, sizeof(p->id), e.id);
+    a->publishing++;
+    if (produce(a, &e, pub->rec, on_published, p, err)) {
+        a->publishing--;
+        free_ptr(&p);
+        return -1;
+    }
+    if (ret_id)
+        memcpy(ret_id, fresh, ID_SIZE);
+    return 0;
+}
+
+/* ---- what goes aside or elsewhere ---- */
+
+struct moved {
+    struct agent *a;
+    struct input *in;
+    int partition;
+    int64_t offset;
+};
+
+static void on_moved(void *ctx, const struct err *err, int partition, int64_t offset)
+{
+    (void)partition;
+    (void)offset;
+    struct moved *m = ctx;
+    struct agent *a = m->a;
+    a->publishing--;
+    struct part *p = &m->in->parts[m->partition];
+    struct pending *pd = p->assigned ? agent__pending_at(p, m->offset) : NULL;
+    if (err) /* the position stays before it: it is met again after a restart */
+        log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic, m->partition, (long long)m->offset, err->msg);
+    else if (pd && !pd->unit)
+        pd->is_done = true;
+    agent__run_soon(a);
+    free_ptr(&m);
+}
+
+static struct moved *moved_new(struct agent *a, struct input *in, const struct bus_message *m)
+{
+    struct moved *mv = xcalloc(1, sizeof(*mv));
+    mv->a = a;
+    mv->in = in;
+    mv->partition = m->partition;
+    mv->offset = m->offset;
+    return mv;
+}
+
+int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m, const struct err *why, int attempts, struct err *err)
+{
+    struct arena mem = {0};
+    struct dead_header *headers = arena_alloc(&mem, (m->n_headers + 1) * sizeof(*headers));
+    for (size_t i = 0; i < m->n_headers; i++)
+        headers[i] = (struct dead_header){.name = m->headers[i].name, .value = {m->headers[i].value, m->headers[i].n}};
+    struct dead_lettered rec = {
+        .topic = in->topic, .partition = m->partition, .offset = m->offset,
+        .key = {m->key, m->key_n}, .value = {m->value, m->value_n}, .headers = {headers, m->n_headers},
+        .agent = a->spec->name, .code = err_code_str(why->code), .reason = why->msg,
+        .attempts = attempts > 0 ? attempts : 1, .failed_unix_ms = clk_unix_ms(a->clk),
+    };
+    char id[ID_SIZE];
+    id_from_cause("deadletters", in->topic, arena_printf(&mem, "%s %d %lld", a->cluster, m->partition, (long long)m->offset), id);
+    struct envelope e = {.record = RECORD_DEAD_LETTERED, .id = id, .key = in->topic};
+    struct moved *mv = moved_new(a, in, m);
+    a->publishing++;
+    int rc = produce(a, &e, &rec, on_moved, mv, err);
+    arena_fini(&mem);
+    if (rc) {
+        a->publishing--;
+        free_ptr(&mv);
+        return -1;
+    }
+    agent_count(a, "dead_letters_total", NULL, 1);
+    log_warn("event.dead_letter", "topic=%s partition=%d offset=%lld id=%s error=%s", in->topic, m->partition, (long long)m->offset, id, why->msg);
+    return 0;
+}
+
+int agent__forward(struct agent *a, struct input *in, const struct bus_message *m, const char *id, const char *key, int partition, struct err *err)
+{
+    struct bus_header headers[BUS_MAX_HEADERS];
+    size_t n = 0;
+    bool has_id = false;
+    for (size_t i = 0; i < m->n_headers && n < BUS_MAX_HEADERS - 1; i++) {
+        has_id = has_id || strcmp(m->headers[i].name, "ce_id") == 0;
+        headers[n++] = m->headers[i];
+    }
+    if (!has_id) /* derived from bytes that may change with the key: from here on it has a name */
+        headers[n++] = (struct bus_header){.name = "ce_id", .value = id, .n = strlen(id)};
+    struct moved *mv = moved_new(a, in, m);
+    a->publishing++;
+    if (bus_produce(a->bus, in->topic, partition, slice_str(key), (struct slice){m->value, m->value_n}, headers, n, on_moved, mv, err)) {
+        a->publishing--;
+        free_ptr(&mv);
+        return -1;
+    }
+    agent_count(a, "forwarded_total", NULL, 1);
+    return 0;
+}
+
+void agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset)
+{
+    struct input *in = agent__input_of(a, r);
+    if (!in || partition < 0 || partition >= in->partitions || !in->parts[partition].assigned)
+        return;
+    if (in->parts[partition].settled == next_offset || in->kind != INPUT_STREAM)
+        return;
+    in->parts[partition].settled = next_offset;
+    bus_commit(a->bus, in->topic, partition, next_offset);
+}

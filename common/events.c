@@ -33,11 +33,20 @@ static const struct {
     [RECORD_DEAD_LETTERED] = {"deadletters", "dead_lettered", "DeadLettered", KIND_OTHER},
 };
 
-static bool is_record(enum record r) { return r > RECORD_NONE && r < RECORD_COUNT; }
+static bool is_record(enum record r)
+{
+    return r > RECORD_NONE && r < RECORD_COUNT;
+}
 
-const char *record_topic(enum record r) { return records[is_record(r) ? r : RECORD_NONE].topic; }
+const char *record_topic(enum record r)
+{
+    return records[is_record(r) ? r : RECORD_NONE].topic;
+}
 
-const char *record_str(enum record r) { return records[is_record(r) ? r : RECORD_NONE].name; }
+const char *record_str(enum record r)
+{
+    return records[is_record(r) ? r : RECORD_NONE].name;
+}
 
 const char *record_avro_name(enum record r)
 {
@@ -54,9 +63,15 @@ enum record record_of_topic(const char *topic_without_prefix)
     return RECORD_NONE;
 }
 
-bool record_is_line_keyed(enum record r) { return is_record(r) && records[r].kind != KIND_OTHER; }
+bool record_is_line_keyed(enum record r)
+{
+    return is_record(r) && records[r].kind != KIND_OTHER;
+}
 
-bool record_is_control(enum record r) { return is_record(r) && records[r].kind == KIND_CONTROL; }
+bool record_is_control(enum record r)
+{
+    return is_record(r) && records[r].kind == KIND_CONTROL;
+}
 
 const char *record_own_key(enum record r, const void *rec)
 {

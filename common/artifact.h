@@ -18,6 +18,13 @@ int artifacts_put(const struct artifacts *a, const void *p, size_t n, char diges
 int artifacts_put_file(const struct artifacts *a, const char *tmp_path, char digest[DIGEST_HEX_SIZE], struct err *err) WARN_UNUSED;
 /* Same when the caller knows the digest already (hashed while writing). */
 int artifacts_put_file_as(const struct artifacts *a, const char *tmp_path, const char *digest, struct err *err) WARN_UNUSED;
+/* Several files that belong together, durable when it returns: their bytes are synced side by side, which
+ * costs about half of one after the other.  On failure some may be in place, which is harmless. */
+struct artifact_file {
+    const char *tmp_path; /* gone afterwards */
+    const char *digest;   /* hashed while writing */
+};
+int artifacts_put_files_as(const struct artifacts *a, const struct artifact_file *files, size_t n, struct err *err) WARN_UNUSED;
 char *artifacts_tmp(const struct artifacts *a, const char *hint, struct err *err); /* fresh path in the store's tmp/; caller frees */
 bool artifacts_has(const struct artifacts *a, const char *digest);
 /* Path of the bytes; caller frees.  NULL and ERR_NOTFOUND/NEXT_RETRY when they are not there (yet). */

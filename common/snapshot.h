@@ -8,6 +8,10 @@
 #include "common/npy.h"
 #include "common/pipeline.h"
 
+#define SNAPSHOT_MANIFEST_MAX_BYTES ((size_t)64 << 20) /* 4,096 columns; a few dictionaries of 10,000 categories */
+#define SNAPSHOT_MAX_COLUMNS 4096
+#define MATRIX_MAX_BYTES ((size_t)32 << 30) /* of features in memory: more than any trainer here is given */
+
 enum split { ROW_TRAIN = 0, ROW_VALID = 1, ROW_TEST = 2 };
 
 struct snapshot_column {
@@ -57,9 +61,16 @@ struct matrix {
     uint64_t *hash; /* rows */
 };
 /* snapshots oldest first; want: which split; max_rows 0: all, else the newest so many rows.
- * like: NULL, or a feature list (columns, classes, of a model) that the result must have exactly: unknown categories become NaN. */
+ * like: NULL, or a feature list (columns, classes, of a model) that the result must have exactly: unknown categories become NaN,
+ * and so does the label of a row whose class is not in like->classes (no answer of that model is right for it).
+ * Without classes in `like` those of the snapshots stand.
+ * A column that is a category in one snapshot and a number in another has the type of the newest one (of like): a number is
+ * looked up by its shortest decimal text, a category is read as a number; what fits neither is missing.
+ * Errors: ERR_INVAL (tasks or label names differ, a third class for a binary task), ERR_LIMIT, ERR_CODEC (damaged). */
 int matrix_load(const struct artifacts *a, struct snapshot *const *snapshots, size_t n, enum split want, size_t max_rows, const struct matrix *like, struct matrix *ret, struct err *err) WARN_UNUSED;
 void matrix_fini(struct matrix *m);
+/* Class names in their order: by value when all are numbers, else by bytes. */
+void classes_sort(char **classes, size_t n);
 void columns_free(struct snapshot_column *c, size_t n);
 
 #endif

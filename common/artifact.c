@@ -1,0 +1,400 @@
+/* What holds: a name under sha256/ stands for the whole bytes with that digest, on disk, from the
+ * moment that it appears; nothing there is ever changed.  So a second put of the same bytes needs
+ * only the folder synced (its first writer may have died between rename and that), and two writers
+ * of the same bytes cannot disturb each other.  The 256 folders are made when the store is, so that
+ * a put syncs one folder, not two.  Temporary files live in tmp/ on the same file system; what a
+ * crash leaves there is removed when the store is opened a day later. */
+#include "common/artifact.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fsx.h"
+#include "common/mem.h"
+#include "common/rng.h"
+
+enum {
+    FOLDERS = 256,
+    STALE_TMP_S = 24 * 3600, /* longer than any fetch or training writes to one file */
+    RUN_ID_MAX_CHARS = 128,
+    SYNC_THREADS_MAX = 8, /* files of one batch that are synced at a time */
+};
+static const size_t RESULT_MAX_BYTES = (size_t)64
+                                       << 20; /* a run's result: reports of 1,000 segments */
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* ---- open ---- */
+
+static int root_of_url(const char *url, char **ret, struct err *err)
+{
+    const char *path = url;
+
+    if (strncmp(url, "file://", 7) == 0)
+        path = url + 7;
+    else if (strstr(url, "://"))
+        return err_inval(err,
+                         "artifact store '%s': this scheme is not known; give a folder or "
+                         "file:///folder",
+                         url);
+    if (path != url && path[0] != '/')
+        return err_inval(err,
+                         "artifact store '%s': a file URL names an absolute path, "
+                         "file:///folder",
+                         url);
+    if (path[0] == '\0')
+        return err_inval(err, "artifact store: no folder is named");
+    *ret = xstrdup(path);
+    return 0;
+}
+
+static int make_folders(const char *root, struct err *err)
+{
+    CLEANUP_FREE char *last = xasprintf("%s/sha256/%02x", root, FOLDERS - 1);
+    CLEANUP_FREE char *tmp = xasprintf("%s/tmp", root);
+    CLEANUP_FREE char *runs = xasprintf("%s/runs", root);
+    CLEANUP_FREE char *all = xasprintf("%s/sha256", root);
+    CLEANUP(close_fd) int fd = -1;
+
+    if (fsx_mkdirs(tmp, err) || fsx_mkdirs(runs, err) || fsx_mkdirs(all, err))
+        return -1;
+    if (fsx_exists(last))
+        return 0;
+    for (int i = 0; i < FOLDERS; i++) {
+        char name[8];
+
+        snprintf(name, sizeof(name), "%02x", i);
+        CLEANUP_FREE char *path = fsx_join(all, name);
+        if (mkdir(path, 0750) && errno != EEXIST)
+            return err_io(err, "create folder %s: %s", path, strerror(errno));
+    }
+    fd = open(all, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd))
+        return err_io(err, "sync folder %s: %s", all, strerror(errno));
+    return 0;
+}
+
+static void remove_stale(const char *root)
+{
+    CLEANUP_FREE char *folder = xasprintf("%s/tmp", root);
+    DIR *dir = opendir(folder);
+    struct dirent *e;
+    struct stat st;
+
+    if (!dir)
+        return;
+    while ((e = readdir(dir))) {
+        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+            continue;
+        if (time(NULL) - st.st_mtime > STALE_TMP_S)
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    closedir(dir);
+}
+
+int artifacts_open(const char *url, struct artifacts *ret, struct err *err)
+{
+    CLEANUP_FREE char *root = NULL;
+    char *absolute;
+
+    if (root_of_url(url, &root, err))
+        return -1;
+    if (make_folders(root, err))
+        return err_wrap(err, "artifact store");
+    absolute = realpath(root, NULL); /* children run in other folders */
+    if (!absolute)
+        return err_io(err, "artifact store %s: %s", root, strerror(errno));
+    remove_stale(absolute);
+    ret->root = absolute;
+    return 0;
+}
+
+void artifacts_close(struct artifacts *a)
+{
+    if (!a)
+        return;
+    free(a->root);
+    a->root = NULL;
+}
+
+/* ---- names ---- */
+
+static char *path_of(const struct artifacts *a, const char *digest)
+{
+    return xasprintf("%s/sha256/%.2s/%s", a->root, digest, digest + 2);
+}
+
+static int check_digest(const char *digest, struct err *err)
+{
+    if (!digest || !digest_is_hex(digest))
+        return err_inval(err, "'%.80s' is no digest: 64 lower-case hex digits are wanted",
+                         digest ? digest : "");
+    return 0;
+}
+
+char *artifacts_tmp(const struct artifacts *a, const char *hint, struct err *err)
+{
+    if (!hint[0] || strlen(hint) > 32 || strchr(hint, '/') || hint[0] == '.') {
+        (void)err_inval(err, "'%.40s' cannot be part of a temporary file's name", hint);
+        return NULL;
+    }
+    return xasprintf("%s/tmp/%s-%d-%016" PRIx64, a->root, hint, (int)getpid(), rng_os_seed());
+}
+
+bool artifacts_has(const struct artifacts *a, const char *digest)
+{
+    CLEANUP_FREE char *path = NULL;
+
+    if (!digest || !digest_is_hex(digest))
+        return false;
+    path = path_of(a, digest);
+    return fsx_exists(path);
+}
+
+char *artifacts_path(const struct artifacts *a, const char *digest, struct err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+
+    if (check_digest(digest, err))
+        return NULL;
+    path = path_of(a, digest);
+    if (fsx_exists(path))
+        return TAKE(path);
+    /* Bytes come before words, but a shared folder may show them to others a moment later. */
+    (void)err_set(err, ERR_NOTFOUND, NEXT_RETRY, "artifact %s is not in the store %s", digest,
+                  a->root);
+    return NULL;
+}
+
+/* ---- put ---- */
+
+struct sync_slot {
+    const char *path;
+    int flags; /* of open */
+    int code;  /* errno, 0 when synced */
+};
+
+static void *sync_one(void *arg)
+{
+    struct sync_slot *s = arg;
+    CLEANUP(close_fd) int fd = open(s->path, s->flags | O_CLOEXEC);
+
+    s->code = fd < 0 || fsync(fd) ? errno : 0;
+    return NULL;
+}
+
+/* fsync waits for the disk, not for the processor: side by side they share the journal's commits.
+ */
+static int sync_all(struct sync_slot *slots, size_t n, struct err *err)
+{
+    for (size_t from = 0; from < n; from += SYNC_THREADS_MAX) {
+        size_t k = n - from < SYNC_THREADS_MAX ? n - from : SYNC_THREADS_MAX;
+        pthread_t threads[SYNC_THREADS_MAX];
+        bool started[SYNC_THREADS_MAX] = {false};
+
+        for (size_t i = 1; i < k; i++)
+            started[i] = pthread_create(&threads[i], NULL, sync_one, &slots[from + i]) == 0;
+        sync_one(&slots[from]);
+        for (size_t i = 1; i < k; i++) {
+            if (started[i])
+                pthread_join(threads[i], NULL);
+            else
+                sync_one(&slots[from + i]);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (slots[i].code)
+            return err_io(err, "sync %s: %s", slots[i].path, strerror(slots[i].code));
+    return 0;
+}
+
+static int sync_files(const struct artifact_file *files, size_t n, struct err *err)
+{
+    CLEANUP_FREE struct sync_slot *slots = xcalloc(n, sizeof(*slots));
+
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(close_fd) int fd = open(files[i].tmp_path, O_RDONLY | O_CLOEXEC);
+
+        if (fd >= 0) /* lets the disk begin with all of them; only the syncs that follow count */
+            (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        slots[i] = (struct sync_slot){.path = files[i].tmp_path, .flags = O_RDONLY};
+    }
+    return sync_all(slots, n, err);
+}
+
+static int sync_folders(const struct artifacts *a, const struct artifact_file *files, size_t n,
+                        struct err *err)
+{
+    CLEANUP_FREE struct sync_slot *slots = xcalloc(n, sizeof(*slots));
+    CLEANUP_FREE char **paths = xcalloc(n, sizeof(*paths));
+    size_t folders = 0;
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = strncmp(files[i].digest, files[j].digest, 2) == 0;
+        if (seen)
+            continue;
+        paths[folders] = xasprintf("%s/sha256/%.2s", a->root, files[i].digest);
+        slots[folders] =
+            (struct sync_slot){.path = paths[folders], .flags = O_RDONLY | O_DIRECTORY};
+        folders++;
+    }
+    rc = sync_all(slots, folders, err);
+    for (size_t i = 0; i < folders; i++)
+        free(paths[i]);
+    return rc;
+}
+
+int artifacts_put_files_as(const struct artifacts *a, const struct artifact_file *files, size_t n,
+                           struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (check_digest(files[i].digest, err))
+            return -1;
+    if (n == 0)
+        return 0;
+    if (sync_files(files, n, err))
+        return err_wrap(err, "artifact store");
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP_FREE char *path = path_of(a, files[i].digest);
+
+        if (rename(files[i].tmp_path, path))
+            return err_io(err, "artifact store: rename to %s: %s", path, strerror(errno));
+    }
+    if (sync_folders(a, files, n, err))
+        return err_wrap(err, "artifact store");
+    return 0;
+}
+
+int artifacts_put_file_as(const struct artifacts *a, const char *tmp_path, const char *digest,
+                          struct err *err)
+{
+    return artifacts_put_files_as(
+        a, &(struct artifact_file){.tmp_path = tmp_path, .digest = digest}, 1, err);
+}
+
+int artifacts_put_file(const struct artifacts *a, const char *tmp_path,
+                       char digest[DIGEST_HEX_SIZE], struct err *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+
+    if (digest_file(tmp_path, hex, err) || artifacts_put_file_as(a, tmp_path, hex, err))
+        return -1;
+    memcpy(digest, hex, sizeof(hex));
+    return 0;
+}
+
+int artifacts_put(const struct artifacts *a, const void *p, size_t n, char digest[DIGEST_HEX_SIZE],
+                  struct err *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    CLEANUP_FREE char *path = NULL;
+
+    digest_bytes(p, n, hex);
+    path = path_of(a, hex);
+    if (fsx_size(path) == (int64_t)n) {
+        const struct artifact_file there = {.digest = hex};
+
+        if (sync_folders(a, &there, 1, err))
+            return err_wrap(err, "artifact store");
+    } else if (fsx_write_file(path, p, n, err)) {
+        return err_wrap(err, "artifact store");
+    }
+    memcpy(digest, hex, sizeof(hex));
+    return 0;
+}
+
+/* ---- get ---- */
+
+int artifacts_get(const struct artifacts *a, const char *digest, size_t cap_bytes, struct buf *ret,
+                  struct err *err)
+{
+    CLEANUP_FREE char *path = artifacts_path(a, digest, err);
+    size_t before = ret->len;
+    char hex[DIGEST_HEX_SIZE];
+
+    if (!path)
+        return -1;
+    if (fsx_read_file(path, cap_bytes, ret, err))
+        return err_wrap(err, "artifact %s", digest);
+    digest_bytes(ret->data ? ret->data + before : "", ret->len - before, hex);
+    if (strcmp(hex, digest) == 0)
+        return 0;
+    ret->len = before;
+    if (ret->data)
+        ret->data[before] = '\0';
+    return err_set(err, ERR_CODEC, NEXT_REJECT, "artifact %s is damaged: its bytes have digest %s",
+                   digest, hex);
+}
+
+int artifacts_verify(const struct artifacts *a, const char *digest, struct err *err)
+{
+    CLEANUP_FREE char *path = artifacts_path(a, digest, err);
+    char hex[DIGEST_HEX_SIZE];
+
+    if (!path || digest_file(path, hex, err))
+        return -1;
+    if (strcmp(hex, digest) == 0)
+        return 0;
+    return err_set(err, ERR_CODEC, NEXT_REJECT, "artifact %s is damaged: its bytes have digest %s",
+                   digest, hex);
+}
+
+/* ---- runs ---- */
+
+static int run_folder(const struct artifacts *a, const char *run, char **ret, struct err *err)
+{
+    size_t n = strlen(run);
+
+    if (n == 0 || n > RUN_ID_MAX_CHARS || run[0] == '.' ||
+        strspn(run, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != n)
+        return err_inval(err, "'%.80s' is no run id", run);
+    *ret = xasprintf("%s/runs/%s", a->root, run);
+    return 0;
+}
+
+int artifacts_put_run(const struct artifacts *a, const char *run, struct slice result_json,
+                      struct err *err)
+{
+    CLEANUP_FREE char *folder = NULL;
+    CLEANUP_FREE char *path = NULL;
+    struct err created = {0};
+
+    if (run_folder(a, run, &folder, err))
+        return -1;
+    if (result_json.n > RESULT_MAX_BYTES)
+        return err_set(err, ERR_LIMIT, NEXT_REJECT, "result of run %s: %zu bytes, at most %zu", run,
+                       result_json.n, RESULT_MAX_BYTES);
+    path = fsx_join(folder, "result.json");
+    if (fsx_mkdirs(folder, err))
+        return err_wrap(err, "artifact store");
+    if (fsx_create_file(path, 0640, result_json.p, result_json.n, &created) == 0)
+        return 0;
+    if (created.code == ERR_CONFLICT) /* somebody was first: theirs is what the run has led to */
+        return 0;
+    return err_set(err, created.code, created.next, "artifact store: %s", created.msg);
+}
+
+int artifacts_get_run(const struct artifacts *a, const char *run, struct buf *ret, struct err *err)
+{
+    CLEANUP_FREE char *folder = NULL;
+    CLEANUP_FREE char *path = NULL;
+
+    if (run_folder(a, run, &folder, err))
+        return -1;
+    path = fsx_join(folder, "result.json");
+    return fsx_read_file(path, RESULT_MAX_BYTES, ret, err);
+}

@@ -139,7 +139,7 @@ test_libs = $(SUPPORT) -Wl,--start-group $(AGENT_LIBS) $(COMMON) -Wl,--end-group
 $(C_TESTS): %: %.o $(SUPPORT) $(FAKES) $(AGENT_LIBS) $(COMMON) | need-cmocka
 	$(call link,$< $(if $(findstring /component/,$@),$(FAKES)) $(test_libs),-lcmocka)
 $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON)
-	$(call link,$< $(test_libs),-fsanitize=fuzzer)
+	$(call link,$< $(test_libs),-lcmocka -fsanitize=fuzzer)
 
 # --- tests --------------------------------------------------------------------------------------------------------------
 check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests

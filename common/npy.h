@@ -1,5 +1,6 @@
-/* NumPy .npy files, format 1.0 and 2.0, C order, little-endian (numpy.lib.format; NEP 1).
- * Writing is streaming: the header is patched with the row count at close.  Thread: any. */
+/* NumPy .npy files, formats 1.0 to 3.0, little-endian (numpy.lib.format; NEP 1).  Both orders are
+ * read (fortran_order tells), C order is written.  Writing is streaming: the header is patched with
+ * the row count at close.  Thread: any. */
 #ifndef COMMON_NPY_H
 #define COMMON_NPY_H
 
@@ -33,7 +34,7 @@ int npy_write(const char *path, enum npy_type t, size_t ndim, size_t rows, size_
 struct npy_writer;
 int npy_writer_open(const char *path, enum npy_type t, size_t ndim, size_t cols, struct npy_writer **ret, struct err *err) WARN_UNUSED;
 int npy_writer_add(struct npy_writer *w, const void *rows, size_t n_rows, struct err *err) WARN_UNUSED;
-int npy_writer_close(struct npy_writer *w, size_t *ret_rows, struct err *err) WARN_UNUSED; /* frees w; fsyncs */
-void npy_writer_abort(struct npy_writer *w); /* NULL is fine */
+int npy_writer_close(struct npy_writer *w, size_t *ret_rows, struct err *err) WARN_UNUSED; /* frees w; fsyncs; a failure removes the file */
+void npy_writer_abort(struct npy_writer *w); /* removes the file; NULL is fine */
 
 #endif

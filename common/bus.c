@@ -187,7 +187,7 @@ int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t 
 
     for (;;) {
         int64_t left_ms = deadline_ms - clk_mono_ms(&clk_system);
-        int wait_ms = left_ms < 1 ? 1 : left_ms > BUS_PROBE_MS ? BUS_PROBE_MS : (int)left_ms;
+        int wait_ms = left_ms < BUS_PROBE_MS && heard ? (int)left_ms : BUS_PROBE_MS;
         const struct rd_kafka_metadata *md;
         const char *missing = NULL;
 

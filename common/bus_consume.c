@@ -317,7 +317,8 @@ void bus__commit_flush(struct bus *b)
         rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->want;
         p->sent = p->want;
     }
-    if (list->cnt > 0 && rd_kafka_commit(b->consumer, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR)
+    /* By queue: rd_kafka_commit() answers to a callback of the configuration only. */
+    if (list->cnt > 0 && !rd_kafka_commit_queue(b->consumer, list, b->consumer_q, NULL, NULL))
         b->commits_out++;
     rd_kafka_topic_partition_list_destroy(list);
 }

@@ -93,13 +93,14 @@ struct pipeline {
     bool on_dataset, on_drift;     /* plan.on; commands always count */
     int64_t quiet_ms, longest_wait_ms;
     int64_t cooldown_promotion_ms, cooldown_rejection_ms, cooldown_failure_ms;
-    int64_t runs_per_day;          /* 0: no limit */
+    int64_t runs_per_day;          /* plan.budget, over the last 24 h; 0: no limit */
+    int64_t cpu_per_day_ms;        /* plan.budget.cpu: of trainings requested in the last 24 h; 0: no limit */
     int64_t max_hops;              /* loop guard */
     int64_t run_deadline_ms;       /* a run that has not ended then is closed as expired */
 
-    const char *const *metrics;    /* evaluate.metrics; defaults by task */
+    const char *const *metrics;    /* evaluate.metrics and those of the gate's rules; defaults by task */
     size_t n_metrics;
-    const char *const *slices;     /* columns */
+    const char *const *slices;     /* columns: evaluate.slices and those of the gate's rules */
     size_t n_slices;
     double confidence;
     int64_t bootstrap_rounds;

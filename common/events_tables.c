@@ -31,6 +31,7 @@ static const struct field pipeline_declared_fields[] = {
     STR(sha256),
     STR(by),
     LONG(declared_unix_ms),
+    LONG(first_declared_unix_ms),
 };
 TABLE(pipeline_declared_table, "PipelineDeclared", pipeline_declared_fields);
 #undef T

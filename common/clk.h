@@ -19,6 +19,7 @@ int64_t clk_mono_ns(void); /* system monotonic, for measuring */
 /* RFC 3339 in UTC with microseconds, "2026-11-23T14:05:06.123456Z" (27 chars + NUL). */
 #define CLK_RFC3339_SIZE 32
 void clk_format(int64_t unix_us, char out[CLK_RFC3339_SIZE]);
-int clk_parse(const char *text, int64_t *ret_unix_us); /* 0 or -1; accepts offsets and no fraction */
+/* 0 or -1; accepts offsets and no fraction. */
+int clk_parse(const char *text, int64_t *ret_unix_us);
 
 #endif

@@ -18,7 +18,8 @@ int digest_file(const char *path, char out[DIGEST_HEX_SIZE], struct err *err) WA
 bool digest_is_hex(const char *s); /* 64 lower-case hex digits */
 
 /* The id of what `about` says an event of `topic` caused by `cause` is: the first 128 bits of
- * SHA-256 over the three strings, each with its length in front.  Doing a step again gives the same id. */
+ * SHA-256 over the three strings, each with its length in front.  Doing a step again gives the same
+ * id. */
 void id_from_cause(const char *topic, const char *cause, const char *about, char out[ID_SIZE]);
 void id_random(char out[ID_SIZE]); /* for first events that people make */
 bool id_is_valid(const char *s);   /* 1..128 characters of [A-Za-z0-9._:/-] */
@@ -31,7 +32,9 @@ struct sign_key;
 int sign_key_load(const char *path, struct sign_key **ret, struct err *err) WARN_UNUSED;
 void sign_key_free(struct sign_key *k);
 void sign_key_public(const struct sign_key *k, char hex[65]);
-int sign_bytes(const struct sign_key *k, struct slice data, char hex_sig[129], struct err *err) WARN_UNUSED;
-int sign_verify(const char *public_hex, struct slice data, const char *hex_sig, struct err *err) WARN_UNUSED;
+int sign_bytes(const struct sign_key *k, struct slice data, char hex_sig[129],
+               struct err *err) WARN_UNUSED;
+int sign_verify(const char *public_hex, struct slice data, const char *hex_sig,
+                struct err *err) WARN_UNUSED;
 
 #endif

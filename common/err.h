@@ -37,7 +37,8 @@ struct err {
 };
 
 /* Sets *err (NULL is allowed) and returns -1, so that `return err_set(...)` reads well. */
-int err_set(struct err *err, enum err_code code, enum err_next next, const char *fmt, ...) PRINTF(4, 5);
+int err_set(struct err *err, enum err_code code, enum err_next next, const char *fmt, ...)
+    PRINTF(4, 5);
 /* Shorthands with the usual disposition. */
 #define err_inval(err, ...) err_set((err), ERR_INVAL, NEXT_REJECT, __VA_ARGS__)
 #define err_io(err, ...) err_set((err), ERR_IO, NEXT_RETRY, __VA_ARGS__)

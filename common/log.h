@@ -12,8 +12,8 @@
 enum log_level { LOG_DEBUG = 0, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_COUNT };
 
 void log_init(const char *agent, enum log_level min_level);
-/* Writes what is folded.  The runtime calls it now and then, so that a count is not late; it runs at
- * exit by itself. */
+/* Writes what is folded.  The runtime calls it now and then, so that a count is not late; it runs
+ * at exit by itself. */
 void log_flush(void);
 const char *log_level_str(enum log_level level);
 int log_level_parse(const char *s, enum log_level *ret);

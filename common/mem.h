@@ -8,17 +8,18 @@
 void *xmalloc(size_t size_bytes) __attribute__((malloc, alloc_size(1)));
 void *xcalloc(size_t n, size_t size_bytes) __attribute__((malloc, alloc_size(1, 2)));
 void *xrealloc(void *p, size_t size_bytes) __attribute__((alloc_size(2)));
-/* items = xgrow(items, &cap, n + 1, sizeof(*items)): room for at least `need` elements; *cap doubles.
- * NULL with cap 0 is an empty array. */
+/* items = xgrow(items, &cap, n + 1, sizeof(*items)): room for at least `need` elements; *cap
+ * doubles.  NULL with cap 0 is an empty array. */
 void *xgrow(void *p, size_t *cap, size_t need, size_t size_bytes);
-char *xstrdup(const char *s) __attribute__((malloc));                    /* NULL gives NULL */
-char *xstrndup(const char *s, size_t n) __attribute__((malloc));         /* adds the NUL */
+char *xstrdup(const char *s) __attribute__((malloc));            /* NULL gives NULL */
+char *xstrndup(const char *s, size_t n) __attribute__((malloc)); /* adds the NUL */
 void *xmemdup(const void *p, size_t n) __attribute__((malloc));
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2) __attribute__((malloc));
 void free_ptr(void *pp); /* for CLEANUP: frees *(void **)pp */
 #define CLEANUP_FREE CLEANUP(free_ptr)
 
-/* Arena: many small allocations, one free.  {0} is a valid empty arena.  Zeroed memory, 16-aligned. */
+/* Arena: many small allocations, one free.  {0} is a valid empty arena.  Memory is zeroed and
+ * 16-aligned. */
 struct arena_block;
 struct arena {
     struct arena_block *head;

@@ -13,6 +13,7 @@ uint64_t rng_below(struct rng *r, uint64_t n); /* uniform in [0,n), unbiased; n 
 double rng_double(struct rng *r);              /* uniform in [0,1) */
 double rng_normal(struct rng *r);              /* standard normal */
 uint64_t rng_os_seed(void);                    /* from the kernel; for jitter, never for results */
-uint64_t hash64(const void *p, size_t n, uint64_t seed); /* stable, not cryptographic; 64-bit, well mixed */
+/* 64 well-mixed bits, not cryptographic, stable for ever: stored row hashes are made with it. */
+uint64_t hash64(const void *p, size_t n, uint64_t seed);
 
 #endif

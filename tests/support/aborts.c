@@ -14,7 +14,8 @@ bool aborts(void (*fn)(void *arg), void *arg)
 
     if (pid == 0) {
         setrlimit(RLIMIT_CORE, &no_core);
-        signal(SIGABRT, SIG_DFL); /* cmocka's handler would go on with the next test, in the child */
+        signal(SIGABRT,
+               SIG_DFL); /* cmocka's handler would go on with the next test, in the child */
         null = open("/dev/null", O_WRONLY | O_CLOEXEC);
         dup2(null, STDERR_FILENO);
         fn(arg);

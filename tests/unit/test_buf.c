@@ -324,7 +324,7 @@ static void sizes_have_units(void **state)
 
 static void doubles_print_as_short_as_they_read_back(void **state)
 {
-    /* expected: repr() of Python 3.11.2, with C's form of exponents and whole numbers */
+    /* expected: repr() of Python 3.11.7, with C's form of exponents and whole numbers */
     static const struct {
         double v;
         const char *text;

@@ -79,7 +79,7 @@ static void hex_digests_are_recognised(void **state)
     assert_false(digest_is_hex(NULL));
     assert_false(digest_is_hex(""));
     assert_false(digest_is_hex(ABC_SHA256 "0"));
-    assert_false(digest_is_hex(ABC_SHA256 + 1));
+    assert_false(digest_is_hex(&ABC_SHA256[1]));
     assert_false(digest_is_hex("BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
     assert_false(digest_is_hex("ga7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
 }

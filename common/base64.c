@@ -21,6 +21,14 @@ void base64_encode(struct slice bytes, struct buf *out)
     }
 }
 
+static int undo(struct buf *out, size_t begin)
+{
+    out->len = begin;
+    if (out->data)
+        out->data[begin] = '\0';
+    return -1;
+}
+
 int base64_decode(struct slice text, struct buf *out)
 {
     size_t begin = out->len, n = text.n;
@@ -37,20 +45,15 @@ int base64_decode(struct slice text, struct buf *out)
         for (size_t k = 0; k < 4; k++) {
             const char *digit = k < have ? memchr(digits, text.p[i + k], 64) : digits;
 
-            if (!digit) {
-                out->len = begin;
-                return -1;
-            }
+            if (!digit)
+                return undo(out, begin);
             v = v << 6 | (uint32_t)(digit - digits);
         }
         bytes[0] = (uint8_t)(v >> 16);
         bytes[1] = (uint8_t)(v >> 8);
         bytes[2] = (uint8_t)v;
-        if (have < 2 || (have == 2 && (v & 0xffff)) ||
-            (have == 3 && (v & 0xff))) { /* bits left over */
-            out->len = begin;
-            return -1;
-        }
+        if (have < 2 || (have == 2 && (v & 0xffff)) || (have == 3 && (v & 0xff)))
+            return undo(out, begin); /* bits left over */
         buf_add(out, bytes, have - 1);
     }
     return 0;

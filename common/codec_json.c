@@ -9,8 +9,8 @@
 
 #include <math.h>
 
-#define EXACT_DOUBLE                                                                               \
-    9007199254740992.0 /* 2^53: whole numbers up to here are exact in JSON's doubles */
+#define EXACT_DOUBLE 9007199254740992.0 /* 2^53: whole numbers below are exact in JSON's doubles   \
+                                         */
 
 /* --- to JSON
  * ------------------------------------------------------------------------------------------ */
@@ -133,7 +133,7 @@ static int long_from_json(struct reader *rd, const struct json *j, const char *p
 
     if (!json_is_number(j) || !(fabs(d) <= 9.3e18) || d != floor(d))
         return wrong(rd, path, "a whole number");
-    *ret = fabs(d) <= EXACT_DOUBLE ? (int64_t)d : json_int(j, ABSENT_I64);
+    *ret = fabs(d) < EXACT_DOUBLE ? (int64_t)d : json_int(j, ABSENT_I64);
     return *ret != ABSENT_I64 ? 0 : wrong(rd, path, "a whole number of 64 bits");
 }
 

@@ -320,13 +320,15 @@ bool codec__is_text(struct slice s)
     size_t i = 0;
     uint64_t w;
 
+    if (s.n == 0)
+        return true;
     for (; s.n - i >= sizeof(w); i += sizeof(w)) { /* ASCII, eight at a time */
         memcpy(&w, s.p + i, sizeof(w));
         if ((w | (w - ones)) & high) /* a high bit, or a zero byte (or one too many suspected) */
             break;
     }
     s = (struct slice){.p = s.p + i, .n = s.n - i};
-    return s.n == 0 || (!memchr(s.p, 0, s.n) && slice_is_utf8(s));
+    return !memchr(s.p, 0, s.n) && slice_is_utf8(s);
 }
 
 void codec__repair_utf8(const char *s, size_t n, struct buf *out)

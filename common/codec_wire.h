@@ -15,7 +15,7 @@ struct cursor {
 
 static inline struct cursor cursor_on(struct slice s)
 {
-    const uint8_t *p = (const uint8_t *)s.p;
+    const uint8_t *p = (const uint8_t *)(s.n ? s.p : "");
     return (struct cursor){.p = p, .end = p + s.n, .begin = p};
 }
 static inline size_t cursor_left(const struct cursor *c)

@@ -37,7 +37,7 @@ struct conf; /* values; opaque */
 /* `tables` is a NULL-terminated list of tables, each ending with a {0} row, whose rows stay.  Names
  * and letters are unique over all of them (BUG otherwise).  argv[0] is passed over.  Positional
  * arguments are kept in order.  `-X name=value` may repeat (librdkafka properties).
- * Errors: ERR_INVAL naming the option, the value, what is allowed, and a close match when misspelt. */
+ * Errors: ERR_INVAL naming the option, the value, what is allowed, a close match if misspelt. */
 int conf_parse(const struct conf_option *const *tables, int argc, char **argv, struct conf **ret,
                struct err *err) WARN_UNUSED;
 void conf_free(struct conf *c);

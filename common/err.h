@@ -47,4 +47,14 @@ int err_wrap(struct err *err, const char *fmt, ...) PRINTF(2, 3);
 const char *err_code_str(enum err_code code);
 const char *err_next_str(enum err_next next);
 
+#ifdef __clang_analyzer__
+/* The analyzer cannot see that these return -1 and would follow paths that are none. */
+static inline int err__minus_one(void)
+{
+    return -1;
+}
+#define err_set(...) ((void)(err_set)(__VA_ARGS__), err__minus_one())
+#define err_wrap(...) ((void)(err_wrap)(__VA_ARGS__), err__minus_one())
+#endif
+
 #endif

@@ -8,8 +8,10 @@
 
 static const char *const api_versions[] = {"relearn/v1", NULL};
 static const char *const kinds[] = {"Pipeline", NULL};
-static const char *const tasks[] = {
-    [TASK_BINARY] = "binary", [TASK_MULTICLASS] = "multiclass", [TASK_REGRESSION] = "regression", NULL};
+static const char *const tasks[] = {[TASK_BINARY] = "binary",
+                                    [TASK_MULTICLASS] = "multiclass",
+                                    [TASK_REGRESSION] = "regression",
+                                    NULL};
 static const char *const split_words[] = {[SPLIT_ORDER] = "order", [SPLIT_HASH] = "hash", NULL};
 
 /* Control characters would travel into logs and terminals. */
@@ -55,9 +57,10 @@ const struct key pipeline__column_name = {.kind = KEY_TEXT, .must = "be the name
 
 static int read_segments(struct reader *rd, const struct yaml_node *n, void *target)
 {
-    static const struct key item = {.kind = KEY_TEXT,
-                                    .is_valid = segment_is_valid,
-                                    .must = "be a segment: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with . or -"};
+    static const struct key item = {
+        .kind = KEY_TEXT,
+        .is_valid = segment_is_valid,
+        .must = "be a segment: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with . or -"};
     struct pipeline *p = target;
 
     return pipeline__texts(rd, n, &item, 1, PIPELINE_LIST_MAX, &p->segments, &p->n_segments);
@@ -72,29 +75,73 @@ static int read_classes(struct reader *rd, const struct yaml_node *n, void *targ
 }
 
 static const struct key dataset_keys[] = {
-    {.name = "name", .kind = KEY_TEXT, .offset = AT(dataset), .is_valid = is_dataset_name, .must = "be 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or digit", .needed = "the dataset that this pipeline learns from"},
-    {.name = "label", .kind = KEY_TEXT, .offset = AT(label), .must = "be the name of a column", .needed = "the column that is to be predicted"},
+    {.name = "name",
+     .kind = KEY_TEXT,
+     .offset = AT(dataset),
+     .is_valid = is_dataset_name,
+     .must = "be 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or digit",
+     .needed = "the dataset that this pipeline learns from"},
+    {.name = "label",
+     .kind = KEY_TEXT,
+     .offset = AT(label),
+     .must = "be the name of a column",
+     .needed = "the column that is to be predicted"},
     {.name = "time", .kind = KEY_TEXT, .offset = AT(time), .must = "be the name of a column"},
     {.name = "segment", .kind = KEY_TEXT, .offset = AT(segment), .must = "be the name of a column"},
     {.name = "segments", .kind = KEY_CUSTOM, .read = read_segments},
-    {.name = "max_segments", .kind = KEY_INT, .offset = AT(max_segments), .min = 1, .max = 10.0 * PIPELINE_MAX_SEGMENTS},
+    {.name = "max_segments",
+     .kind = KEY_INT,
+     .offset = AT(max_segments),
+     .min = 1,
+     .max = 10.0 * PIPELINE_MAX_SEGMENTS},
     {0},
 };
 
 static const struct key split_keys[] = {
     {.name = "by", .kind = KEY_WORD, .offset = AT(split_by), .words = split_words},
-    {.name = "valid", .kind = KEY_NUMBER, .offset = AT(valid), .min = 0, .max = 1, .is_open_max = true},
-    {.name = "test", .kind = KEY_NUMBER, .offset = AT(test), .min = 0, .max = 1, .is_open_min = true, .is_open_max = true},
+    {.name = "valid",
+     .kind = KEY_NUMBER,
+     .offset = AT(valid),
+     .min = 0,
+     .max = 1,
+     .is_open_max = true},
+    {.name = "test",
+     .kind = KEY_NUMBER,
+     .offset = AT(test),
+     .min = 0,
+     .max = 1,
+     .is_open_min = true,
+     .is_open_max = true},
     {0},
 };
 
 static const struct key root_keys[] = {
-    {.name = "apiVersion", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = api_versions, .needed = "relearn/v1"},
-    {.name = "kind", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = kinds, .needed = "Pipeline"},
-    {.name = "name", .kind = KEY_TEXT, .offset = AT(name), .is_valid = pipeline_name_is_valid, .must = "be 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit", .needed = "what the pipeline is called"},
+    {.name = "apiVersion",
+     .kind = KEY_WORD,
+     .offset = KEY_NOT_STORED,
+     .words = api_versions,
+     .needed = "relearn/v1"},
+    {.name = "kind",
+     .kind = KEY_WORD,
+     .offset = KEY_NOT_STORED,
+     .words = kinds,
+     .needed = "Pipeline"},
+    {.name = "name",
+     .kind = KEY_TEXT,
+     .offset = AT(name),
+     .is_valid = pipeline_name_is_valid,
+     .must = "be 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+     .needed = "what the pipeline is called"},
     {.name = "dataset", .kind = KEY_MAP, .keys = dataset_keys, .needed = "{name: ..., label: ...}"},
-    {.name = "task", .kind = KEY_WORD, .offset = AT(task), .words = tasks, .needed = "binary, multiclass or regression"},
-    {.name = "positive", .kind = KEY_TEXT, .offset = AT(positive), .must = "be a value of the label"},
+    {.name = "task",
+     .kind = KEY_WORD,
+     .offset = AT(task),
+     .words = tasks,
+     .needed = "binary, multiclass or regression"},
+    {.name = "positive",
+     .kind = KEY_TEXT,
+     .offset = AT(positive),
+     .must = "be a value of the label"},
     {.name = "classes", .kind = KEY_CUSTOM, .read = read_classes},
     {.name = "contract", .kind = KEY_MAP, .keys = pipeline__contract_keys},
     {.name = "split", .kind = KEY_MAP, .keys = split_keys},
@@ -116,7 +163,8 @@ int pipeline_parse(struct slice yaml, const char *what, struct pipeline **ret, s
     int rc;
 
     if (yaml.n > PIPELINE_MAX_BYTES) {
-        rc = err_set(err, ERR_LIMIT, NEXT_REJECT, "%s: %zu bytes; a pipeline may have %zu", what, yaml.n, PIPELINE_MAX_BYTES);
+        rc = err_set(err, ERR_LIMIT, NEXT_REJECT, "%s: %zu bytes; a pipeline may have %zu", what,
+                     yaml.n, PIPELINE_MAX_BYTES);
     } else {
         rc = yaml_parse(yaml, what, &tree, &rd.root, rd.err);
     }

@@ -4,11 +4,17 @@
 #include "common/clk.h"
 #include "common/pipeline_internal.h"
 
-static const char *const violations[] = {
-    [VIOLATION_REJECT] = "reject", [VIOLATION_QUARANTINE] = "quarantine", [VIOLATION_WARN] = "warn", NULL};
+static const char *const violations[] = {[VIOLATION_REJECT] = "reject",
+                                         [VIOLATION_QUARANTINE] = "quarantine",
+                                         [VIOLATION_WARN] = "warn",
+                                         NULL};
 static const char *const types[] = {
-    [COLUMN_FLOAT] = "float", [COLUMN_INT] = "int",   [COLUMN_CATEGORY] = "category",
-    [COLUMN_DATE] = "date",   [COLUMN_BOOL] = "bool", [COLUMN_IGNORE] = "ignore",
+    [COLUMN_FLOAT] = "float",
+    [COLUMN_INT] = "int",
+    [COLUMN_CATEGORY] = "category",
+    [COLUMN_DATE] = "date",
+    [COLUMN_BOOL] = "bool",
+    [COLUMN_IGNORE] = "ignore",
     NULL,
 };
 
@@ -34,7 +40,9 @@ static int parse_bound(const struct yaml_node *n, bool is_date, double *ret)
 /* Whether a bound is in order depends on the type, which may come later: see check_column. */
 static int read_bound(struct reader *rd, const struct yaml_node *n, double *ret)
 {
-    return parse_bound(n, true, ret) ? pipeline__wrong(rd, n, "be a number, or a date such as 2026-01-31") : 0;
+    return parse_bound(n, true, ret)
+               ? pipeline__wrong(rd, n, "be a number, or a date such as 2026-01-31")
+               : 0;
 }
 
 static int read_min(struct reader *rd, const struct yaml_node *n, void *target)
@@ -56,12 +64,23 @@ static int read_allowed(struct reader *rd, const struct yaml_node *n, void *targ
 }
 
 static const struct key column_keys[] = {
-    {.name = "type", .kind = KEY_WORD, .offset = offsetof(struct column_rule, type), .words = types, .needed = "float, int, category, date, bool or ignore"},
+    {.name = "type",
+     .kind = KEY_WORD,
+     .offset = offsetof(struct column_rule, type),
+     .words = types,
+     .needed = "float, int, category, date, bool or ignore"},
     {.name = "min", .kind = KEY_CUSTOM, .read = read_min},
     {.name = "max", .kind = KEY_CUSTOM, .read = read_max},
-    {.name = "missing_at_most", .kind = KEY_NUMBER, .offset = offsetof(struct column_rule, missing_at_most), .min = 0, .max = 1},
+    {.name = "missing_at_most",
+     .kind = KEY_NUMBER,
+     .offset = offsetof(struct column_rule, missing_at_most),
+     .min = 0,
+     .max = 1},
     {.name = "allowed", .kind = KEY_CUSTOM, .read = read_allowed},
-    {.name = "on_violation", .kind = KEY_WORD, .offset = offsetof(struct column_rule, on_violation), .words = violations},
+    {.name = "on_violation",
+     .kind = KEY_WORD,
+     .offset = offsetof(struct column_rule, on_violation),
+     .words = violations},
     {0},
 };
 
@@ -84,7 +103,8 @@ static int check_column(struct reader *rd, const struct yaml_node *n, const stru
             continue;
         pipeline__enter(rd, n->keys[i]);
         if (!key_fits(n->keys[i], c->type))
-            return pipeline__fail(rd, n->key_lines[i], "does not go with a column of type %s", column_type_str(c->type));
+            return pipeline__fail(rd, n->key_lines[i], "does not go with a column of type %s",
+                                  column_type_str(c->type));
         if (n->keys[i][0] == 'm' && n->items[i]->kind == YAML_SCALAR && c->type != COLUMN_DATE &&
             parse_bound(n->items[i], false, &unused))
             return pipeline__wrong(rd, n->items[i], "be a number");
@@ -103,16 +123,23 @@ static int read_columns(struct reader *rd, const struct yaml_node *n, void *targ
     if (n->kind != YAML_MAPPING)
         return pipeline__wrong(rd, n, "be a mapping of column names");
     if (n->n > PIPELINE_MAX_COLUMNS)
-        return pipeline__fail(rd, n->line, "%zu columns; at most %d can be listed", n->n, PIPELINE_MAX_COLUMNS);
+        return pipeline__fail(rd, n->line, "%zu columns; at most %d can be listed", n->n,
+                              PIPELINE_MAX_COLUMNS);
     columns = arena_alloc(&p->arena, (n->n + 1) * sizeof(*columns));
     for (size_t i = 0; i < n->n; i++) {
         struct column_rule *c = &columns[i];
         size_t mark = pipeline__enter(rd, n->keys[i]);
 
-        *c = (struct column_rule){.min = NAN, .max = NAN, .missing_at_most = NAN, .on_violation = -1, .line = n->key_lines[i]};
+        *c = (struct column_rule){.min = NAN,
+                                  .max = NAN,
+                                  .missing_at_most = NAN,
+                                  .on_violation = -1,
+                                  .line = n->key_lines[i]};
         c->name = arena_strdup(&p->arena, n->keys[i]);
         if (!c->name[0] || strlen(c->name) > PIPELINE_TEXT_MAX || !pipeline__is_text(c->name))
-            return pipeline__fail(rd, c->line, "a column's name is 1 to %d bytes of text without control characters", PIPELINE_TEXT_MAX);
+            return pipeline__fail(
+                rd, c->line, "a column's name is 1 to %d bytes of text without control characters",
+                PIPELINE_TEXT_MAX);
         if (pipeline__map(rd, n->items[i], column_keys, c) || check_column(rd, n->items[i], c))
             return -1;
         pipeline__leave(rd, mark);
@@ -135,16 +162,31 @@ static int read_other_columns(struct reader *rd, const struct yaml_node *n, void
 }
 
 static const struct key rows_keys[] = {
-    {.name = "at_least", .kind = KEY_INT, .offset = offsetof(struct pipeline, rows_at_least), .min = 0, .max = 1e12},
-    {.name = "at_most", .kind = KEY_INT, .offset = offsetof(struct pipeline, rows_at_most), .min = 1, .max = 1e12},
+    {.name = "at_least",
+     .kind = KEY_INT,
+     .offset = offsetof(struct pipeline, rows_at_least),
+     .min = 0,
+     .max = 1e12},
+    {.name = "at_most",
+     .kind = KEY_INT,
+     .offset = offsetof(struct pipeline, rows_at_most),
+     .min = 1,
+     .max = 1e12},
     {0},
 };
 
 const struct key pipeline__contract_keys[] = {
-    {.name = "on_violation", .kind = KEY_WORD, .offset = offsetof(struct pipeline, on_violation), .words = violations},
+    {.name = "on_violation",
+     .kind = KEY_WORD,
+     .offset = offsetof(struct pipeline, on_violation),
+     .words = violations},
     {.name = "columns", .kind = KEY_CUSTOM, .read = read_columns},
     {.name = "other_columns", .kind = KEY_CUSTOM, .read = read_other_columns},
     {.name = "rows", .kind = KEY_MAP, .keys = rows_keys},
-    {.name = "seen_before_at_most", .kind = KEY_NUMBER, .offset = offsetof(struct pipeline, seen_before_at_most), .min = 0, .max = 1},
+    {.name = "seen_before_at_most",
+     .kind = KEY_NUMBER,
+     .offset = offsetof(struct pipeline, seen_before_at_most),
+     .min = 0,
+     .max = 1},
     {0},
 };

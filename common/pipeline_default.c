@@ -1,8 +1,9 @@
-/* What a pipeline is when its user says nothing, all of it in this file; and the checks between keys.
+/* What a pipeline is when its user says nothing, all of it in this file; and the checks between
+ * keys.
  *
- * A loop that is declared with nothing but a name, a dataset, a label and a task reacts to every accepted
- * dataset and every drift alert at once, learns from the eight newest snapshots, and promotes a candidate
- * that is no worse than the champion on the same rows. */
+ * A loop that is declared with nothing but a name, a dataset, a label and a task reacts to every
+ * accepted dataset and every drift alert at once, learns from the eight newest snapshots, and
+ * promotes a candidate that is no worse than the champion on the same rows. */
 #include <math.h>
 
 #include "common/metrics.h"
@@ -19,10 +20,10 @@ enum {
     QUIET_TIMES = 10,
 };
 
-/* Hops count the events of a causal chain.  One round of the loop, from a dataset or an alert over plan, model,
- * evaluation and decision to the deployment, is 6 of them, and up to 20 more with a canary; health and drift
- * that follow from it add 2.  So 32 is three to four rounds in which nothing came from outside: a model that
- * is retrained because of itself. */
+/* Hops count the events of a causal chain.  One round of the loop, from a dataset or an alert over
+ * plan, model, evaluation and decision to the deployment, is 6 of them, and up to 20 more with a
+ * canary; health and drift that follow from it add 2.  So 32 is three to four rounds in which
+ * nothing came from outside: a model that is retrained because of itself. */
 enum { DEFAULT_MAX_HOPS = 32 };
 
 void pipeline__defaults(struct pipeline *p)
@@ -41,7 +42,8 @@ void pipeline__defaults(struct pipeline *p)
     p->memory_bytes = (int64_t)2 << 30;
 
     p->on_dataset = p->on_drift = true;
-    p->cooldown_failure_ms = 30 * SECOND_MS; /* so that what always fails does not run without a pause */
+    p->cooldown_failure_ms =
+        30 * SECOND_MS; /* so that what always fails does not run without a pause */
     p->max_hops = DEFAULT_MAX_HOPS;
 
     p->confidence = 0.95;
@@ -73,9 +75,18 @@ static const char *const default_metrics[][4] = {
 
 /* The gate of a pipeline that declares no rules. */
 static const struct gate_rule default_rule[] = {
-    [TASK_BINARY] = {.kind = RULE_NO_WORSE_THAN, .metric = "logloss", .by = 0.01, .baseline = "champion"},
-    [TASK_MULTICLASS] = {.kind = RULE_NO_WORSE_THAN, .metric = "logloss", .by = 0.01, .baseline = "champion"},
-    [TASK_REGRESSION] = {.kind = RULE_NO_WORSE_THAN, .metric = "rmse", .by = 0.01, .baseline = "champion"},
+    [TASK_BINARY] = {.kind = RULE_NO_WORSE_THAN,
+                     .metric = "logloss",
+                     .by = 0.01,
+                     .baseline = "champion"},
+    [TASK_MULTICLASS] = {.kind = RULE_NO_WORSE_THAN,
+                         .metric = "logloss",
+                         .by = 0.01,
+                         .baseline = "champion"},
+    [TASK_REGRESSION] = {.kind = RULE_NO_WORSE_THAN,
+                         .metric = "rmse",
+                         .by = 0.01,
+                         .baseline = "champion"},
 };
 
 /* Adds a word to a list that it is not in. */
@@ -108,7 +119,8 @@ static void derive_search(struct reader *rd)
     for (size_t i = 0; i < p->n_axes; i++)
         grid *= (double)p->axes[i].n;
     if (p->search == SEARCH_NONE)
-        p->search = grid <= (has_trials ? (double)p->trials : DEFAULT_TRIALS) ? SEARCH_GRID : SEARCH_RANDOM;
+        p->search =
+            grid <= (has_trials ? (double)p->trials : DEFAULT_TRIALS) ? SEARCH_GRID : SEARCH_RANDOM;
     if (p->search == SEARCH_GRID)
         p->trials = (int64_t)grid;
     else if (!has_trials)
@@ -132,7 +144,8 @@ void pipeline__derive(struct reader *rd)
     struct pipeline *p = rd->p;
     static const double default_steps[] = {0.1, 0.5, 1};
 
-    for (size_t i = 0; !pipeline__given(rd, "evaluate.metrics") && i < 4 && default_metrics[p->task][i]; i++)
+    for (size_t i = 0;
+         !pipeline__given(rd, "evaluate.metrics") && i < 4 && default_metrics[p->task][i]; i++)
         list_add(p, default_metrics[p->task][i], &p->metrics, &p->n_metrics);
     if (!p->n_rules) {
         p->rules = &default_rule[p->task];
@@ -167,19 +180,28 @@ static int check_dataset(struct reader *rd)
     if (p->segment && p->time && strcmp(p->segment, p->time) == 0)
         return pipeline__fail_at(rd, "dataset.segment", "'%s' is the time column", p->segment);
     if (!p->segment && p->n_segments)
-        return pipeline__fail_at(rd, "dataset.segments", "needs dataset.segment, the column that has these values");
+        return pipeline__fail_at(rd, "dataset.segments",
+                                 "needs dataset.segment, the column that has these values");
     if (!p->segment && pipeline__given(rd, "dataset.max_segments"))
-        return pipeline__fail_at(rd, "dataset.max_segments", "needs dataset.segment, the column whose values are counted");
+        return pipeline__fail_at(rd, "dataset.max_segments",
+                                 "needs dataset.segment, the column whose values are counted");
     if (p->n_segments > (size_t)p->max_segments)
-        return pipeline__fail_at(rd, "dataset.segments", "%zu segments, and max_segments is %lld", p->n_segments, (long long)p->max_segments);
+        return pipeline__fail_at(rd, "dataset.segments", "%zu segments, and max_segments is %lld",
+                                 p->n_segments, (long long)p->max_segments);
     for (size_t i = 0; i < p->n_columns; i++) {
         const struct column_rule *c = &p->columns[i];
-        bool is_used = strcmp(c->name, p->label) == 0 || (p->time && strcmp(c->name, p->time) == 0) || (p->segment && strcmp(c->name, p->segment) == 0);
+        bool is_used = strcmp(c->name, p->label) == 0 ||
+                       (p->time && strcmp(c->name, p->time) == 0) ||
+                       (p->segment && strcmp(c->name, p->segment) == 0);
 
         if (is_used && c->type == COLUMN_IGNORE)
-            return pipeline__fail(rd, c->line, "contract.columns.%s: the pipeline uses this column, so it cannot be ignored", c->name);
+            return pipeline__fail(
+                rd, c->line,
+                "contract.columns.%s: the pipeline uses this column, so it cannot be ignored",
+                c->name);
     }
-    if (p->rows_at_least != ABSENT_I64 && p->rows_at_most != ABSENT_I64 && p->rows_at_least > p->rows_at_most)
+    if (p->rows_at_least != ABSENT_I64 && p->rows_at_most != ABSENT_I64 &&
+        p->rows_at_least > p->rows_at_most)
         return pipeline__fail_at(rd, "contract.rows.at_most", "is less than at_least");
     return 0;
 }
@@ -190,7 +212,8 @@ static int check_classes(struct reader *rd)
     bool is_among = !p->n_classes;
 
     if (p->positive && p->task != TASK_BINARY)
-        return pipeline__fail_at(rd, "positive", "goes with task: binary, not with %s", task_str(p->task));
+        return pipeline__fail_at(rd, "positive", "goes with task: binary, not with %s",
+                                 task_str(p->task));
     if (p->n_classes && p->task == TASK_REGRESSION)
         return pipeline__fail_at(rd, "classes", "a regression has none");
     if (p->n_classes && p->task == TASK_BINARY && p->n_classes != 2)
@@ -213,14 +236,19 @@ static int check_plan(struct reader *rd)
     if (p->run_deadline_ms >= needed_ms)
         return 0;
     pipeline__duration_str(needed_ms, needed);
-    return pipeline__fail_at(rd, "plan.run_deadline", "a run may take %s by train.limits.wall%s%s: give it that long at least", needed,
-                             p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK ? ", the approval's deadline" : "",
-                             p->strategy == STRATEGY_CANARY ? ", and the steps of the canary" : "");
+    return pipeline__fail_at(
+        rd, "plan.run_deadline",
+        "a run may take %s by train.limits.wall%s%s: give it that long at least", needed,
+        p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK
+            ? ", the approval's deadline"
+            : "",
+        p->strategy == STRATEGY_CANARY ? ", and the steps of the canary" : "");
 }
 
 static int check_deploy(struct reader *rd)
 {
-    static const char *const only_canary[] = {"deploy.steps", "deploy.interval", "deploy.by", "deploy.min_predictions"};
+    static const char *const only_canary[] = {"deploy.steps", "deploy.interval", "deploy.by",
+                                              "deploy.min_predictions"};
 
     for (size_t i = 0; rd->p->strategy != STRATEGY_CANARY && i < ARRAY_LEN(only_canary); i++)
         if (pipeline__given(rd, only_canary[i]))
@@ -230,7 +258,8 @@ static int check_deploy(struct reader *rd)
 
 int pipeline__check(struct reader *rd)
 {
-    if (check_dataset(rd) || check_classes(rd) || pipeline__check_train(rd) || check_deploy(rd) || pipeline__check_gate(rd))
+    if (check_dataset(rd) || check_classes(rd) || pipeline__check_train(rd) || check_deploy(rd) ||
+        pipeline__check_gate(rd))
         return -1;
     pipeline__derive(rd);
     return check_plan(rd);

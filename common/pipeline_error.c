@@ -1,11 +1,13 @@
-/* Where the reader is, and errors that say so: file, line, path, what is allowed, what was probably meant. */
+/* Where the reader is, and errors that say so: file, line, path, what is allowed, what was probably
+ * meant. */
 #include <stdarg.h>
 
 #include "common/pipeline_internal.h"
 
 /* ---- where we are ---- */
 
-static size_t path_add(struct reader *rd, const char *separator, const char *part, const char *after)
+static size_t path_add(struct reader *rd, const char *separator, const char *part,
+                       const char *after)
 {
     size_t mark = rd->path_len;
 
@@ -33,7 +35,8 @@ void pipeline__leave(struct reader *rd, size_t mark)
     rd->path[mark] = '\0';
 }
 
-/* One step of a path at *at, "rules" or "[1]"; *ret_line the line of the key.  NULL when it is not there. */
+/* One step of a path at *at, "rules" or "[1]"; *ret_line the line of the key.  NULL when it is not
+ * there. */
 static const struct yaml_node *step(const struct yaml_node *n, const char **at, int *ret_line)
 {
     char key[64];
@@ -79,7 +82,8 @@ const struct yaml_node *pipeline__given(const struct reader *rd, const char *pat
 
 /* ---- errors ---- */
 
-static int fail_v(struct reader *rd, int line, const char *path, const char *fmt, va_list ap) PRINTF(4, 0);
+static int fail_v(struct reader *rd, int line, const char *path, const char *fmt, va_list ap)
+    PRINTF(4, 0);
 static int fail_v(struct reader *rd, int line, const char *path, const char *fmt, va_list ap)
 {
     char text[sizeof(rd->err->msg)];
@@ -131,7 +135,8 @@ int pipeline__wrong(struct reader *rd, const struct yaml_node *n, const char *mu
     return pipeline__fail(rd, n->line, "must %s, not %s", must, is);
 }
 
-/* Edits (insert, delete, change, swap of neighbours) between two short words; more than `cap` counts as cap. */
+/* Edits (insert, delete, change, swap of neighbours) between two short words; more than `cap`
+ * counts as cap. */
 static size_t edits(const char *a, const char *b, size_t cap)
 {
     enum { WORD_MAX = 40 };
@@ -152,7 +157,8 @@ static size_t edits(const char *a, const char *b, size_t cap)
                 best = above[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             now[j] = best;
         }
@@ -160,13 +166,18 @@ static size_t edits(const char *a, const char *b, size_t cap)
     return row[n % 3][m] < cap ? row[n % 3][m] : cap;
 }
 
-/* The known word that was probably meant; NULL when none is near. */
+/* The known word that was probably meant: one that begins like it, else the nearest; NULL when none
+ * is near. */
 static const char *closest(const char *word, const char *const *known, size_t n)
 {
     size_t best = strlen(word) / 3 + 1; /* one edit for short words, a third of long ones */
     const char *found = NULL;
 
     best = best > 4 ? 4 : best + 1;
+    for (size_t i = 0; i < n; i++)
+        if ((strlen(word) >= 3 && str_has_prefix(known[i], word)) ||
+            (strlen(known[i]) >= 3 && str_has_prefix(word, known[i])))
+            return known[i];
     for (size_t i = 0; i < n; i++) {
         size_t d = edits(word, known[i], best);
 
@@ -178,7 +189,8 @@ static const char *closest(const char *word, const char *const *known, size_t n)
     return found;
 }
 
-int pipeline__unknown(struct reader *rd, int line, const char *subject, const char *word, const char *const *known, size_t n_known)
+int pipeline__unknown(struct reader *rd, int line, const char *subject, const char *word,
+                      const char *const *known, size_t n_known)
 {
     const char *meant = closest(word, known, n_known);
     CLEANUP(buf_fini) struct buf list = {0};
@@ -188,6 +200,7 @@ int pipeline__unknown(struct reader *rd, int line, const char *subject, const ch
     if (n_known > PIPELINE_KNOWN_SHOWN)
         buf_add_str(&list, ", ...");
     if (meant)
-        return pipeline__fail(rd, line, "%s; did you mean '%s'? Known: %s", subject, meant, list.data);
+        return pipeline__fail(rd, line, "%s; did you mean '%s'? Known: %s", subject, meant,
+                              list.data);
     return pipeline__fail(rd, line, "%s; known: %s", subject, list.data ? list.data : "none");
 }

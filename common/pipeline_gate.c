@@ -19,28 +19,44 @@ static int read_slices(struct reader *rd, const struct yaml_node *n, void *targe
 {
     struct pipeline *p = target;
 
-    return pipeline__texts(rd, n, &pipeline__column_name, 0, PIPELINE_MAX_SLICES, &p->slices, &p->n_slices);
+    return pipeline__texts(rd, n, &pipeline__column_name, 0, PIPELINE_MAX_SLICES, &p->slices,
+                           &p->n_slices);
 }
 
 const struct key pipeline__evaluate_keys[] = {
     {.name = "metrics", .kind = KEY_CUSTOM, .read = read_metrics},
     {.name = "slices", .kind = KEY_CUSTOM, .read = read_slices},
     {.name = "confidence", .kind = KEY_NUMBER, .offset = AT(confidence), .min = 0.5, .max = 0.999},
-    {.name = "bootstrap_rounds", .kind = KEY_INT, .offset = AT(bootstrap_rounds), .min = 50, .max = 10000},
-    {.name = "test_snapshots", .kind = KEY_INT, .offset = AT(test_snapshots), .min = 0, .max = PIPELINE_WINDOW_MAX},
+    {.name = "bootstrap_rounds",
+     .kind = KEY_INT,
+     .offset = AT(bootstrap_rounds),
+     .min = 50,
+     .max = 10000},
+    {.name = "test_snapshots",
+     .kind = KEY_INT,
+     .offset = AT(test_snapshots),
+     .min = 0,
+     .max = PIPELINE_WINDOW_MAX},
     {0},
 };
 
 /* ---- gate ---- */
 
-static const char *const severities[] = {[SEVERITY_BLOCK] = "block", [SEVERITY_WARN] = "warn", [SEVERITY_OBSERVE] = "observe", NULL};
+static const char *const severities[] = {
+    [SEVERITY_BLOCK] = "block", [SEVERITY_WARN] = "warn", [SEVERITY_OBSERVE] = "observe", NULL};
 static const char *const baselines[] = {"champion", NULL};
-static const char *const rule_kinds[] = {
-    [RULE_AT_LEAST] = "at_least", [RULE_AT_MOST] = "at_most", [RULE_NO_WORSE_THAN] = "no_worse_than", [RULE_BETTER_THAN] = "better_than"};
+static const char *const rule_kinds[] = {[RULE_AT_LEAST] = "at_least",
+                                         [RULE_AT_MOST] = "at_most",
+                                         [RULE_NO_WORSE_THAN] = "no_worse_than",
+                                         [RULE_BETTER_THAN] = "better_than"};
 
 #define RULE(member) offsetof(struct gate_rule, member)
 static const struct key rule_keys[] = {
-    {.name = "metric", .kind = KEY_TEXT, .offset = RULE(metric), .must = "be a metric", .needed = "what the rule is about: accuracy, auc, logloss, ..."},
+    {.name = "metric",
+     .kind = KEY_TEXT,
+     .offset = RULE(metric),
+     .must = "be a metric",
+     .needed = "what the rule is about: accuracy, auc, logloss, ..."},
     {.name = "at_least", .kind = KEY_NUMBER, .offset = RULE(bound)},
     {.name = "at_most", .kind = KEY_NUMBER, .offset = RULE(bound)},
     {.name = "no_worse_than", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = baselines},
@@ -66,10 +82,16 @@ static int read_rule(struct reader *rd, const struct yaml_node *n, struct gate_r
         r->kind = (enum rule_kind)k;
     }
     if (n_kinds != 1)
-        return pipeline__fail(rd, n->line, "needs exactly one of at_least, at_most, no_worse_than, better_than, and has %d", n_kinds);
+        return pipeline__fail(
+            rd, n->line,
+            "needs exactly one of at_least, at_most, no_worse_than, better_than, and has %d",
+            n_kinds);
     if (r->kind == RULE_AT_LEAST || r->kind == RULE_AT_MOST) {
         if (!yaml_is_null(yaml_get(n, "by")) || r->by_interval)
-            return pipeline__fail(rd, n->line, "by and by_interval go with no_worse_than and better_than, not with %s", rule_kinds[r->kind]);
+            return pipeline__fail(
+                rd, n->line,
+                "by and by_interval go with no_worse_than and better_than, not with %s",
+                rule_kinds[r->kind]);
     } else {
         r->baseline = baselines[0];
     }
@@ -99,10 +121,15 @@ static int read_rules(struct reader *rd, const struct yaml_node *n, void *target
 /* automatic, manual, or {manual: {deadline: 24h}} */
 static int read_approval(struct reader *rd, const struct yaml_node *n, void *target)
 {
-    static const char *const words[] = {[APPROVAL_AUTOMATIC] = "automatic", [APPROVAL_MANUAL] = "manual", NULL};
+    static const char *const words[] = {
+        [APPROVAL_AUTOMATIC] = "automatic", [APPROVAL_MANUAL] = "manual", NULL};
     static const struct key word = {.kind = KEY_WORD, .offset = AT(approval), .words = words};
     static const struct key deadline_keys[] = {
-        {.name = "deadline", .kind = KEY_DURATION, .offset = AT(approval_deadline_ms), .min = 1000, .max = 30 * DAY_MS},
+        {.name = "deadline",
+         .kind = KEY_DURATION,
+         .offset = AT(approval_deadline_ms),
+         .min = 1000,
+         .max = 30 * DAY_MS},
         {0},
     };
     static const struct key keys[] = {
@@ -118,8 +145,10 @@ static int read_approval(struct reader *rd, const struct yaml_node *n, void *tar
     return 0;
 }
 
-static const char *const inconclusives[] = {
-    [INCONCLUSIVE_REJECT] = "reject", [INCONCLUSIVE_PROMOTE] = "promote", [INCONCLUSIVE_ASK] = "ask", NULL};
+static const char *const inconclusives[] = {[INCONCLUSIVE_REJECT] = "reject",
+                                            [INCONCLUSIVE_PROMOTE] = "promote",
+                                            [INCONCLUSIVE_ASK] = "ask",
+                                            NULL};
 
 const struct key pipeline__gate_keys[] = {
     {.name = "min_rows", .kind = KEY_INT, .offset = AT(min_rows), .min = 1, .max = 1e9},
@@ -147,10 +176,12 @@ static int check_metric(struct reader *rd, const char *path, const char *name)
     if (m == METRIC_NONE)
         snprintf(subject, sizeof(subject), "unknown metric '%.48s'", name);
     else
-        snprintf(subject, sizeof(subject), "'%.48s' is no metric of a %s task", name, task_str(rd->p->task));
+        snprintf(subject, sizeof(subject), "'%.48s' is no metric of a %s task", name,
+                 task_str(rd->p->task));
     pipeline__leave(rd, 0);
     pipeline__enter(rd, path);
-    rc = pipeline__unknown(rd, pipeline__given(rd, path)->line, subject, m == METRIC_NONE ? name : "", known, n);
+    rc = pipeline__unknown(rd, pipeline__given(rd, path)->line, subject,
+                           m == METRIC_NONE ? name : "", known, n);
     pipeline__leave(rd, 0);
     return rc;
 }
@@ -161,8 +192,8 @@ static int check_bound(struct reader *rd, const char *path, const char *metric, 
     enum metric m = metric_parse(metric);
     double low = m == METRIC_R2 ? -INFINITY : 0;
     double high = m == METRIC_ACCURACY || m == METRIC_AUC || m == METRIC_F1 || m == METRIC_R2 ? 1
-                  : m == METRIC_BRIER                                                     ? 2
-                                                                                          : INFINITY;
+                  : m == METRIC_BRIER                                                         ? 2
+                                      : INFINITY;
 
     if (isnan(bound) || (bound >= low && bound <= high))
         return 0;
@@ -190,9 +221,12 @@ static int check_rules(struct reader *rd)
         for (size_t j = 0; j < i; j++) {
             const struct gate_rule *s = &p->rules[j];
 
-            if (s->kind == r->kind && s->severity == r->severity && strcmp(s->metric, r->metric) == 0 &&
-                strcmp(s->slice ? s->slice : "", r->slice ? r->slice : "") == 0 && s->by_interval == r->by_interval)
-                return pipeline__fail_at(rd, path, "the same rule as gate.rules[%zu]; one of them can go", j);
+            if (s->kind == r->kind && s->severity == r->severity &&
+                strcmp(s->metric, r->metric) == 0 &&
+                strcmp(s->slice ? s->slice : "", r->slice ? r->slice : "") == 0 &&
+                s->by_interval == r->by_interval)
+                return pipeline__fail_at(rd, path,
+                                         "the same rule as gate.rules[%zu]; one of them can go", j);
         }
     }
     return 0;
@@ -206,10 +240,12 @@ static int check_slice(struct reader *rd, const char *path, const char *column)
     if (strcmp(column, p->label) == 0)
         return pipeline__fail_at(rd, path, "'%s' is the label", column);
     if (p->segment && strcmp(column, p->segment) == 0)
-        return pipeline__fail_at(rd, path, "'%s' is the segment column: within a line it is always the same", column);
+        return pipeline__fail_at(
+            rd, path, "'%s' is the segment column: within a line it is always the same", column);
     for (size_t i = 0; i < p->n_columns; i++)
         if (strcmp(p->columns[i].name, column) == 0 && p->columns[i].type == COLUMN_IGNORE)
-            return pipeline__fail_at(rd, path, "'%s' is ignored by contract.columns, so no snapshot has it", column);
+            return pipeline__fail_at(
+                rd, path, "'%s' is ignored by contract.columns, so no snapshot has it", column);
     return 0;
 }
 
@@ -243,9 +279,11 @@ static int check_quality(struct reader *rd)
     if (has_least == has_most)
         return pipeline__fail_at(rd, "monitor.quality", "needs one of at_least and at_most");
     if (has_most && metric_higher_is_better(metric_parse(p->quality_metric)))
-        return pipeline__fail_at(rd, "monitor.quality.at_most", "%s is better when it is higher: at_least", p->quality_metric);
+        return pipeline__fail_at(rd, "monitor.quality.at_most",
+                                 "%s is better when it is higher: at_least", p->quality_metric);
     if (has_least && !metric_higher_is_better(metric_parse(p->quality_metric)))
-        return pipeline__fail_at(rd, "monitor.quality.at_least", "%s is better when it is lower: at_most", p->quality_metric);
+        return pipeline__fail_at(rd, "monitor.quality.at_least",
+                                 "%s is better when it is lower: at_most", p->quality_metric);
     if (check_bound(rd, "monitor.quality.at_least", p->quality_metric, p->quality_at_least))
         return -1;
     return check_bound(rd, "monitor.quality.at_most", p->quality_metric, p->quality_at_most);

@@ -35,7 +35,8 @@ bool segment_is_valid(const char *value)
     if (n < 1 || n > PIPELINE_NAME_MAX || value[0] == '.' || value[0] == '-')
         return false;
     for (size_t i = 0; i < n; i++)
-        if (!is_lower(value[i]) && !is_upper(value[i]) && !is_digit(value[i]) && !strchr("._-", value[i]))
+        if (!is_lower(value[i]) && !is_upper(value[i]) && !is_digit(value[i]) &&
+            !strchr("._-", value[i]))
             return false;
     return true;
 }
@@ -47,7 +48,8 @@ void line_name(const char *pipeline, const char *segment, struct buf *out)
         buf_addf(out, "/%s", segment);
 }
 
-bool line_split(const char *line, char pipeline[PIPELINE_NAME_MAX + 1], char segment[PIPELINE_NAME_MAX + 1])
+bool line_split(const char *line, char pipeline[PIPELINE_NAME_MAX + 1],
+                char segment[PIPELINE_NAME_MAX + 1])
 {
     const char *slash = strchr(line, '/');
     size_t n = slash ? (size_t)(slash - line) : strlen(line);
@@ -124,7 +126,8 @@ void gate_rule_str(const struct gate_rule *r, struct buf *out)
         buf_addf(out, " %s %s", r->kind == RULE_AT_LEAST ? "at least" : "at most", number);
         return;
     }
-    buf_addf(out, " %s than %s", r->kind == RULE_NO_WORSE_THAN ? "no worse" : "better", r->baseline);
+    buf_addf(out, " %s than %s", r->kind == RULE_NO_WORSE_THAN ? "no worse" : "better",
+             r->baseline);
     if (r->by > 0)
         buf_addf(out, " by %s", number);
     if (r->by_interval)

@@ -18,7 +18,8 @@ void pipeline__duration_str(int64_t ms, char out[32])
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (ms < units[i].ms || len > 20)
             continue;
-        len += (size_t)snprintf(out + len, 32 - len, "%lld%s", (long long)(ms / units[i].ms), units[i].name);
+        len += (size_t)snprintf(out + len, 32 - len, "%lld%s", (long long)(ms / units[i].ms),
+                                units[i].name);
         ms %= units[i].ms;
     }
 }
@@ -56,7 +57,7 @@ static void must_str(const struct key *k, char *out, size_t size)
     };
     char low[32], high[32];
     bool has_min = k->min > -INFINITY, has_max = k->max < INFINITY;
-    const char *above = k->is_open_min ? "more than" : "at least";
+    const char *above = k->is_open_min ? "above" : "at least";
 
     bound_str(k->kind, k->min, low);
     bound_str(k->kind, k->max, high);
@@ -65,16 +66,19 @@ static void must_str(const struct key *k, char *out, size_t size)
     else if (!has_max)
         snprintf(out, size, "be %s %s %s", kinds[k->kind], above, low);
     else if (!has_min)
-        snprintf(out, size, "be %s %s %s", kinds[k->kind], k->is_open_max ? "less than" : "at most", high);
+        snprintf(out, size, "be %s %s %s", kinds[k->kind], k->is_open_max ? "below" : "at most",
+                 high);
     else if (k->is_open_min || k->is_open_max)
-        snprintf(out, size, "be %s %s %s and %s %s", kinds[k->kind], above, low, k->is_open_max ? "less than" : "at most", high);
+        snprintf(out, size, "be %s %s %s and %s %s", kinds[k->kind], above, low,
+                 k->is_open_max ? "below" : "at most", high);
     else
         snprintf(out, size, "be %s from %s to %s", kinds[k->kind], low, high);
     if (out[strlen(out) - 1] == ',')
         out[strlen(out) - 1] = '\0';
 }
 
-static int scalar_number(const struct yaml_node *n, enum key_kind kind, double *ret, int64_t *ret_int)
+static int scalar_number(const struct yaml_node *n, enum key_kind kind, double *ret,
+                         int64_t *ret_int)
 {
     int rc = -1;
 
@@ -93,7 +97,8 @@ static int scalar_number(const struct yaml_node *n, enum key_kind kind, double *
     return rc;
 }
 
-static int read_number(struct reader *rd, const struct yaml_node *n, const struct key *k, void *target)
+static int read_number(struct reader *rd, const struct yaml_node *n, const struct key *k,
+                       void *target)
 {
     double v = 0;
     int64_t i = 0;
@@ -101,7 +106,8 @@ static int read_number(struct reader *rd, const struct yaml_node *n, const struc
     bool is_bounded = k->min != 0 || k->max != 0;
 
     if (scalar_number(n, k->kind, &v, &i) ||
-        (is_bounded && (v < k->min || v > k->max || (k->is_open_min && v <= k->min) || (k->is_open_max && v >= k->max)))) {
+        (is_bounded && (v < k->min || v > k->max || (k->is_open_min && v <= k->min) ||
+                        (k->is_open_max && v >= k->max)))) {
         must_str(k, must, sizeof(must));
         return pipeline__wrong(rd, n, must);
     }
@@ -112,14 +118,17 @@ static int read_number(struct reader *rd, const struct yaml_node *n, const struc
     return 0;
 }
 
-static int read_text(struct reader *rd, const struct yaml_node *n, const struct key *k, void *target)
+static int read_text(struct reader *rd, const struct yaml_node *n, const struct key *k,
+                     void *target)
 {
     const char *text;
 
     if (n->kind != YAML_SCALAR || yaml_is_null(n))
         return pipeline__wrong(rd, n, k->must ? k->must : "be a text");
     if (!n->scalar[0] || strlen(n->scalar) > PIPELINE_TEXT_MAX || !pipeline__is_text(n->scalar))
-        return pipeline__fail(rd, n->line, "must be 1 to %d bytes of text without control characters", PIPELINE_TEXT_MAX);
+        return pipeline__fail(rd, n->line,
+                              "must be 1 to %d bytes of text without control characters",
+                              PIPELINE_TEXT_MAX);
     if (k->is_valid && !k->is_valid(n->scalar))
         return pipeline__wrong(rd, n, k->must);
     text = arena_strdup(&rd->p->arena, n->scalar);
@@ -127,7 +136,8 @@ static int read_text(struct reader *rd, const struct yaml_node *n, const struct 
     return 0;
 }
 
-static int read_word(struct reader *rd, const struct yaml_node *n, const struct key *k, void *target)
+static int read_word(struct reader *rd, const struct yaml_node *n, const struct key *k,
+                     void *target)
 {
     size_t n_words = 0;
     char subject[96];
@@ -136,7 +146,8 @@ static int read_word(struct reader *rd, const struct yaml_node *n, const struct 
         n_words++;
     if (n->kind != YAML_SCALAR) {
         pipeline__node_str(n, subject, sizeof(subject) - 16);
-        return pipeline__fail(rd, n->line, "must be one word, not %s; known: %s, ...", subject, k->words[0]);
+        return pipeline__fail(rd, n->line, "must be one word, not %s; known: %s, ...", subject,
+                              k->words[0]);
     }
     for (int i = 0; i < (int)n_words; i++) {
         if (strcmp(n->scalar, k->words[i]) != 0)
@@ -149,7 +160,8 @@ static int read_word(struct reader *rd, const struct yaml_node *n, const struct 
     return pipeline__unknown(rd, n->line, subject, n->scalar, k->words, n_words);
 }
 
-static int read_bool(struct reader *rd, const struct yaml_node *n, const struct key *k, void *target)
+static int read_bool(struct reader *rd, const struct yaml_node *n, const struct key *k,
+                     void *target)
 {
     bool v = n->kind == YAML_SCALAR && strcmp(n->scalar, "true") == 0;
 
@@ -183,7 +195,8 @@ int pipeline__value(struct reader *rd, const struct yaml_node *n, const struct k
 
 /* ---- collections ---- */
 
-static int unknown_key(struct reader *rd, const struct yaml_node *n, size_t at, const struct key *keys)
+static int unknown_key(struct reader *rd, const struct yaml_node *n, size_t at,
+                       const struct key *keys)
 {
     const char *known[64];
     size_t n_known = 0;
@@ -193,7 +206,8 @@ static int unknown_key(struct reader *rd, const struct yaml_node *n, size_t at, 
     return pipeline__unknown(rd, n->key_lines[at], "unknown key", n->keys[at], known, n_known);
 }
 
-int pipeline__map(struct reader *rd, const struct yaml_node *n, const struct key *keys, void *target)
+int pipeline__map(struct reader *rd, const struct yaml_node *n, const struct key *keys,
+                  void *target)
 {
     if (n->kind != YAML_MAPPING)
         return pipeline__wrong(rd, n, "be a mapping");
@@ -218,7 +232,8 @@ int pipeline__map(struct reader *rd, const struct yaml_node *n, const struct key
     return 0;
 }
 
-int pipeline__texts(struct reader *rd, const struct yaml_node *n, const struct key *item, size_t min, size_t max, const char *const **ret, size_t *ret_n)
+int pipeline__texts(struct reader *rd, const struct yaml_node *n, const struct key *item,
+                    size_t min, size_t max, const char *const **ret, size_t *ret_n)
 {
     const char **texts;
 

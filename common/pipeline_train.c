@@ -12,9 +12,9 @@ static const char *const sample_types[] = {"uniform", "weighted", NULL};
 static const char *const normalize_types[] = {"tree", "forest", NULL};
 
 /* What XGBoost 1.7 takes for trees on a CPU, less what the loop sets by itself: objective and
- * num_class (task), seed (train.seed), nthread.  XGBoost passes over a parameter that it does not know
- * with a warning that nobody reads; here it is an error.  `rounds` and `early_stopping` are ours.
- * Ranges are those of XGBoost's documentation. */
+ * num_class (task), seed (train.seed), nthread.  XGBoost passes over a parameter that it does not
+ * know with a warning that nobody reads; here it is an error.  `rounds` and `early_stopping` are
+ * ours. Ranges are those of XGBoost's documentation. */
 static const struct key xgboost_keys[] = {
     {.name = "rounds", .kind = KEY_INT, .min = 1, .max = 100000},
     {.name = "early_stopping", .kind = KEY_INT, .min = 0, .max = 100000},
@@ -33,7 +33,11 @@ static const struct key xgboost_keys[] = {
     {.name = "reg_lambda", .kind = KEY_NUMBER, .min = 0, .max = INFINITY},
     {.name = "alpha", .kind = KEY_NUMBER, .min = 0, .max = INFINITY},
     {.name = "reg_alpha", .kind = KEY_NUMBER, .min = 0, .max = INFINITY},
-    {.name = "scale_pos_weight", .kind = KEY_NUMBER, .min = 0, .max = INFINITY, .is_open_min = true},
+    {.name = "scale_pos_weight",
+     .kind = KEY_NUMBER,
+     .min = 0,
+     .max = INFINITY,
+     .is_open_min = true},
     {.name = "base_score", .kind = KEY_NUMBER},
     {.name = "max_leaves", .kind = KEY_INT, .min = 0, .max = 1 << 20},
     {.name = "max_bin", .kind = KEY_INT, .min = 2, .max = 65536},
@@ -46,7 +50,10 @@ static const struct key xgboost_keys[] = {
     {.name = "rate_drop", .kind = KEY_NUMBER, .min = 0, .max = 1},
     {.name = "skip_drop", .kind = KEY_NUMBER, .min = 0, .max = 1},
     {.name = "sample_type", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = sample_types},
-    {.name = "normalize_type", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = normalize_types},
+    {.name = "normalize_type",
+     .kind = KEY_WORD,
+     .offset = KEY_NOT_STORED,
+     .words = normalize_types},
     {.name = "one_drop", .kind = KEY_INT, .min = 0, .max = 1},
     {0},
 };
@@ -54,7 +61,11 @@ static const struct key xgboost_keys[] = {
 static int read_window(struct reader *rd, const struct yaml_node *n, void *target)
 {
     static const struct key keys[] = {
-        {.name = "snapshots", .kind = KEY_INT, .offset = AT(window_size), .min = 1, .max = PIPELINE_WINDOW_MAX},
+        {.name = "snapshots",
+         .kind = KEY_INT,
+         .offset = AT(window_size),
+         .min = 1,
+         .max = PIPELINE_WINDOW_MAX},
         {.name = "rows", .kind = KEY_INT, .offset = AT(window_size), .min = 1, .max = 1e12},
         {0},
     };
@@ -78,7 +89,8 @@ static int read_window(struct reader *rd, const struct yaml_node *n, void *targe
     return 0;
 }
 
-static int read_param(struct reader *rd, const struct yaml_node *n, const char *name, struct param *ret)
+static int read_param(struct reader *rd, const struct yaml_node *n, const char *name,
+                      struct param *ret)
 {
     struct key text = {.kind = KEY_TEXT, .must = "be a number or a word"};
     double number = NAN;
@@ -94,7 +106,10 @@ static int read_param(struct reader *rd, const struct yaml_node *n, const char *
 static int param_name(struct reader *rd, const struct yaml_node *n, size_t i, const char **ret)
 {
     if (!pipeline__is_word(n->keys[i]) || strlen(n->keys[i]) > PIPELINE_NAME_MAX)
-        return pipeline__fail(rd, n->key_lines[i], "a parameter's name is 1 to %d of A-Z a-z 0-9 _ . -, beginning with a letter or _", PIPELINE_NAME_MAX);
+        return pipeline__fail(
+            rd, n->key_lines[i],
+            "a parameter's name is 1 to %d of A-Z a-z 0-9 _ . -, beginning with a letter or _",
+            PIPELINE_NAME_MAX);
     *ret = arena_strdup(&rd->p->arena, n->keys[i]);
     return 0;
 }
@@ -127,7 +142,8 @@ static int read_axis(struct reader *rd, const struct yaml_node *n, struct search
     struct param *values;
 
     if (n->kind != YAML_SEQUENCE || n->n < 1 || n->n > PIPELINE_MAX_VALUES)
-        return pipeline__fail(rd, n->line, "must be a list of 1 to %d values to try", PIPELINE_MAX_VALUES);
+        return pipeline__fail(rd, n->line, "must be a list of 1 to %d values to try",
+                              PIPELINE_MAX_VALUES);
     values = arena_alloc(&rd->p->arena, n->n * sizeof(*values));
     for (size_t i = 0; i < n->n; i++) {
         size_t mark = pipeline__enter_index(rd, i);
@@ -136,7 +152,8 @@ static int read_axis(struct reader *rd, const struct yaml_node *n, struct search
             return -1;
         for (size_t j = 0; j < i; j++)
             if (strcmp(values[j].text, values[i].text) == 0)
-                return pipeline__fail(rd, n->items[i]->line, "'%s' is listed twice", values[i].text);
+                return pipeline__fail(rd, n->items[i]->line, "'%s' is listed twice",
+                                      values[i].text);
         pipeline__leave(rd, mark);
     }
     axis->values = values;
@@ -150,7 +167,10 @@ static int read_over(struct reader *rd, const struct yaml_node *n, void *target)
     struct search_axis *axes;
 
     if (n->kind != YAML_MAPPING || n->n < 1 || n->n > PIPELINE_MAX_AXES)
-        return pipeline__fail(rd, n->line, "must be a mapping of 1 to %d parameters, each with a list of values to try", PIPELINE_MAX_AXES);
+        return pipeline__fail(
+            rd, n->line,
+            "must be a mapping of 1 to %d parameters, each with a list of values to try",
+            PIPELINE_MAX_AXES);
     axes = arena_alloc(&p->arena, n->n * sizeof(*axes));
     for (size_t i = 0; i < n->n; i++) {
         size_t mark = pipeline__enter(rd, n->keys[i]);
@@ -179,19 +199,34 @@ static int read_search_by(struct reader *rd, const struct yaml_node *n, void *ta
 static const struct key search_keys[] = {
     {.name = "by", .kind = KEY_CUSTOM, .read = read_search_by},
     {.name = "trials", .kind = KEY_INT, .offset = AT(trials), .min = 1, .max = PIPELINE_MAX_TRIALS},
-    {.name = "over", .kind = KEY_CUSTOM, .read = read_over, .needed = "which parameters to try, such as {max_depth: [4, 6, 8]}"},
+    {.name = "over",
+     .kind = KEY_CUSTOM,
+     .read = read_over,
+     .needed = "which parameters to try, such as {max_depth: [4, 6, 8]}"},
     {0},
 };
 
 static const struct key limit_keys[] = {
-    {.name = "wall", .kind = KEY_DURATION, .offset = AT(wall_ms), .min = 1000, .max = 7 * 86400000.0},
+    {.name = "wall",
+     .kind = KEY_DURATION,
+     .offset = AT(wall_ms),
+     .min = 1000,
+     .max = 7 * 86400000.0},
     {.name = "cpu", .kind = KEY_DURATION, .offset = AT(cpu_ms), .min = 1000, .max = 7 * 86400000.0},
-    {.name = "memory", .kind = KEY_SIZE, .offset = AT(memory_bytes), .min = 64.0 * (1 << 20), .max = 1024.0 * (1 << 30)},
+    {.name = "memory",
+     .kind = KEY_SIZE,
+     .offset = AT(memory_bytes),
+     .min = 64.0 * (1 << 20),
+     .max = 1024.0 * (1 << 30)},
     {0},
 };
 
 const struct key pipeline__train_keys[] = {
-    {.name = "trainer", .kind = KEY_TEXT, .offset = AT(trainer), .is_valid = pipeline_name_is_valid, .must = "be xgboost or a name that the train agent's operator allows"},
+    {.name = "trainer",
+     .kind = KEY_TEXT,
+     .offset = AT(trainer),
+     .is_valid = pipeline_name_is_valid,
+     .must = "be xgboost or a name that the train agent's operator allows"},
     {.name = "window", .kind = KEY_CUSTOM, .read = read_window},
     {.name = "params", .kind = KEY_CUSTOM, .read = read_params},
     {.name = "search", .kind = KEY_MAP, .keys = search_keys},
@@ -202,7 +237,8 @@ const struct key pipeline__train_keys[] = {
 
 /* ---- checks ---- */
 
-static int check_xgboost_param(struct reader *rd, const char *path, const struct yaml_node *n, const char *name)
+static int check_xgboost_param(struct reader *rd, const char *path, const struct yaml_node *n,
+                               const char *name)
 {
     const char *known[ARRAY_LEN(xgboost_keys)];
     const struct key *k = xgboost_keys;
@@ -227,7 +263,8 @@ static int check_xgboost_param(struct reader *rd, const char *path, const struct
 
 static int check_xgboost(struct reader *rd)
 {
-    const struct yaml_node *params = pipeline__given(rd, "train.params"), *over = pipeline__given(rd, "train.search.over");
+    const struct yaml_node *params = pipeline__given(rd, "train.params"),
+                           *over = pipeline__given(rd, "train.search.over");
     char path[PIPELINE_PATH_SIZE];
 
     for (size_t i = 0; params && i < params->n; i++) {
@@ -264,11 +301,19 @@ static int check_search(struct reader *rd)
     for (size_t i = 0; i < p->n_axes; i++)
         grid *= (double)p->axes[i].n;
     if (has_by && p->search == SEARCH_GRID && grid > PIPELINE_MAX_TRIALS)
-        return pipeline__fail_at(rd, "train.search.over", "a grid of %.0f trials; at most %d. Take away values, or say by: random", grid, PIPELINE_MAX_TRIALS);
-    if (has_by && p->search == SEARCH_GRID && pipeline__given(rd, "train.search.trials") && (double)p->trials < grid)
-        return pipeline__fail_at(rd, "train.search.trials", "the grid has %.0f points: leave trials out, or say by: random", grid);
+        return pipeline__fail_at(
+            rd, "train.search.over",
+            "a grid of %.0f trials; at most %d. Take away values, or say by: random", grid,
+            PIPELINE_MAX_TRIALS);
+    if (has_by && p->search == SEARCH_GRID && pipeline__given(rd, "train.search.trials") &&
+        (double)p->trials < grid)
+        return pipeline__fail_at(rd, "train.search.trials",
+                                 "the grid has %.0f points: leave trials out, or say by: random",
+                                 grid);
     if (p->valid <= 0)
-        return pipeline__fail_at(rd, "split.valid", "must be more than 0: the trials of train.search are compared on it");
+        return pipeline__fail_at(
+            rd, "split.valid",
+            "must be more than 0: the trials of train.search are compared on it");
     return 0;
 }
 
@@ -280,8 +325,12 @@ int pipeline__check_train(struct reader *rd)
         return -1;
     pipeline__leave(rd, 0);
     if (p->valid + p->test >= 1)
-        return pipeline__fail_at(rd, "split", "valid %g and test %g leave nothing to train on: together they must be less than 1", p->valid, p->test);
+        return pipeline__fail_at(
+            rd, "split",
+            "valid %g and test %g leave nothing to train on: together they must be less than 1",
+            p->valid, p->test);
     if (p->valid <= 0 && has_early_stopping(p))
-        return pipeline__fail_at(rd, "train.params.early_stopping", "needs split.valid of more than 0");
+        return pipeline__fail_at(rd, "train.params.early_stopping",
+                                 "needs split.valid of more than 0");
     return check_search(rd);
 }

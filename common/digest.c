@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/digest_internal.h"
 #include "common/mem.h"
 
 enum {
@@ -39,7 +40,7 @@ struct digest {
     EVP_MD_CTX *ctx;
 };
 
-static void to_hex(const unsigned char *p, size_t n, char *out)
+void digest__hex(const unsigned char *p, size_t n, char *out)
 {
     static const char digits[] = "0123456789abcdef";
 
@@ -88,7 +89,7 @@ void digest_end(struct digest *d, char out[DIGEST_HEX_SIZE])
     unsigned char raw[SHA256_BYTES];
 
     digest_end_raw(d, raw);
-    to_hex(raw, sizeof(raw), out);
+    digest__hex(raw, sizeof(raw), out);
 }
 
 static void free_digest(struct digest **d)
@@ -101,7 +102,7 @@ void digest_bytes(const void *p, size_t n, char out[DIGEST_HEX_SIZE])
     unsigned char raw[SHA256_BYTES];
 
     BUG_ON(EVP_Digest(p, n, raw, NULL, get_sha256(), NULL) != 1);
-    to_hex(raw, sizeof(raw), out);
+    digest__hex(raw, sizeof(raw), out);
 }
 
 int digest_file(const char *path, char out[DIGEST_HEX_SIZE], struct err *err)
@@ -158,7 +159,7 @@ void id_from_cause(const char *topic, const char *cause, const char *about, char
     add_with_length(d, cause);
     add_with_length(d, about);
     digest_end_raw(d, raw);
-    to_hex(raw, ID_BYTES, out);
+    digest__hex(raw, ID_BYTES, out);
 }
 
 void id_random(char out[ID_SIZE])
@@ -166,7 +167,7 @@ void id_random(char out[ID_SIZE])
     unsigned char raw[ID_BYTES];
 
     BUG_ON(RAND_bytes(raw, sizeof(raw)) != 1);
-    to_hex(raw, sizeof(raw), out);
+    digest__hex(raw, sizeof(raw), out);
 }
 
 bool id_is_valid(const char *s)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/digest_internal.h"
 #include "common/fsx.h"
 #include "common/mem.h"
 
@@ -48,15 +49,6 @@ static int from_hex(const char *hex, unsigned char *ret, size_t n)
     return 0;
 }
 
-static void to_hex(const unsigned char *p, size_t n, char *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = "0123456789abcdef"[p[i] >> 4];
-        out[2 * i + 1] = "0123456789abcdef"[p[i] & 15];
-    }
-    out[2 * n] = '\0';
-}
-
 /* Of two processes that start at once the first to link its file wins; the other loads that one. */
 static int create_key_file(const char *path, struct err *err)
 {
@@ -66,7 +58,7 @@ static int create_key_file(const char *path, struct err *err)
     int failed;
 
     BUG_ON(RAND_priv_bytes(raw, sizeof(raw)) != 1);
-    to_hex(raw, sizeof(raw), hex);
+    digest__hex(raw, sizeof(raw), hex);
     hex[2 * KEY_BYTES] = '\n';
     hex[2 * KEY_BYTES + 1] = '\0';
     failed = fsx_create_file(path, 0600, hex, 2 * KEY_BYTES + 1, &why);
@@ -131,7 +123,7 @@ void sign_key_free(struct sign_key *k)
 
 void sign_key_public(const struct sign_key *k, char hex[65])
 {
-    to_hex(k->public, KEY_BYTES, hex);
+    digest__hex(k->public, KEY_BYTES, hex);
 }
 
 int sign_bytes(const struct sign_key *k, struct slice data, char hex_sig[129], struct err *err)
@@ -145,7 +137,7 @@ int sign_bytes(const struct sign_key *k, struct slice data, char hex_sig[129], s
     EVP_MD_CTX_free(ctx);
     if (!done || n != sizeof(sig))
         return err_set(err, ERR_IO, NEXT_FATAL, "sign: OpenSSL refused");
-    to_hex(sig, sizeof(sig), hex_sig);
+    digest__hex(sig, sizeof(sig), hex_sig);
     return 0;
 }
 

@@ -22,7 +22,8 @@ enum metric metric_parse(const char *name); /* METRIC_NONE when unknown */
 bool metric_higher_is_better(enum metric m);
 bool metric_fits(enum metric m, enum task t);
 /* auc: Mann-Whitney with ties 1/2, multiclass: macro one-vs-rest (scikit-learn roc_auc_score); logloss clipped at 1e-15;
- * brier: mean square distance (binary: of class 1; multiclass: sum over classes); f1: of class 1, multiclass macro. */
+ * brier: mean square distance (binary: of class 1; multiclass: sum over classes); f1: of class 1, multiclass macro
+ * over the classes that occur.  Binary answers are class 1 above 0.5. */
 double metric_value(enum metric m, const struct metric_input *in, const char **ret_undefined);
 
 struct interval {
@@ -31,7 +32,11 @@ struct interval {
 /* Paired bootstrap (Efron & Tibshirani 1993, percentile) of b - a over rows: the same resampled rows for both.
  * undefined draws are left out; fewer than half defined: NaN. a NULL: interval of b itself. */
 int metric_bootstrap(enum metric m, const struct metric_input *a, const struct metric_input *b, size_t rounds, double confidence, uint64_t seed, struct interval *ret);
-/* PSI of two count vectors over the same bins (Yurdakul 2018); empty bins are given `floor` share (1e-4). */
+/* The same for several metrics (at most METRIC_COUNT) on the same resamples, which are drawn once. -1: the rows of a and b
+ * differ in number, or confidence is not within (0,1). */
+int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct metric_input *a, const struct metric_input *b, size_t rounds, double confidence, uint64_t seed, struct interval *ret /* n */);
+/* PSI of two count vectors over the same bins (Yurdakul 2018); empty bins count as the
+ * share 1e-4, as do those with less.  NaN when one side has no rows. */
 double psi_counts(const int64_t *reference, const int64_t *window, size_t n);
 double psi_of_shares(const double *reference, const double *window, size_t n);
 

@@ -19,7 +19,7 @@ struct http_request {
     /* When set, body bytes go here instead of into the response; return -1 with *err set to stop. */
     int (*sink)(void *ctx, const void *p, size_t n, struct err *err);
     void *ctx;
-    const volatile bool *cancel;  /* may be NULL; polled */
+    const volatile bool *cancel;  /* may be NULL; seen within 100 ms */
 };
 struct http_response {
     int status;
@@ -28,11 +28,15 @@ struct http_response {
     char etag[160];
     int64_t content_length;       /* -1 unknown */
 };
-/* 0 when an HTTP answer came, whatever its status (sink gets the body of 2xx only; other bodies go to `body`).
- * Errors: ERR_INVAL bad URL or scheme, ERR_TIMEOUT and ERR_HTTP (retry) for the transport. */
+/* 0 when an HTTP answer came, whatever its status (sink gets the body of 2xx only; other bodies go to `body`,
+ * beside a sink at most 64 KiB of them).  *ret is the caller's: http_response_fini.
+ * Errors: ERR_INVAL bad URL or scheme (a redirect's too), ERR_LIMIT a body above cap_bytes or headers above
+ * 256 KiB, ERR_HTTP (reject) too many redirects, ERR_CANCELED, the sink's own; ERR_TIMEOUT and ERR_HTTP
+ * (retry) for the transport.  Messages name the URL without user, password and query.  Proxies are those of
+ * the environment (https_proxy, no_proxy), never for loopback. */
 int http_call(const struct http_request *rq, struct http_response *ret, struct err *err) WARN_UNUSED;
 void http_response_fini(struct http_response *r);
-/* Kept-alive connection for many calls from one thread (replay, benchmarks). */
+/* Kept-alive connection for many calls, one at a time (replay, benchmarks). */
 struct http_client;
 struct http_client *http_client_new(void);
 void http_client_free(struct http_client *c);

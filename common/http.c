@@ -301,7 +301,7 @@ static CURLcode transfer(struct call *c, CURLM *multi)
         curl_multi_perform(multi, &running); /* its errors come as the transfer's */
         if (is_done(multi, &code))
             break;
-        if (c->rq->cancel && *c->rq->cancel) {
+        if (c->rq->cancel && __atomic_load_n(c->rq->cancel, __ATOMIC_RELAXED)) {
             call_fail(c, ERR_CANCELED, NEXT_RETRY, "canceled");
             break;
         }

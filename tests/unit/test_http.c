@@ -29,6 +29,7 @@ struct fixture {
     pthread_t raw_thread;
     int raw_fd;
     const char *raw_answer;
+    struct buf raw_text; /* of an answer that is made */
     bool raw_stays_open;
     char raw_url[64];
 };
@@ -124,6 +125,7 @@ static int teardown(void **state)
         pthread_join(f->raw_thread, NULL);
         close(f->raw_fd);
     }
+    buf_fini(&f->raw_text);
     sem_destroy(&f->is_hung);
     return 0;
 }
@@ -434,15 +436,15 @@ static void a_sink_gets_nothing_of_a_refusal_which_is_cut(void **state)
 
 static void endless_headers_are_refused(void **state)
 {
-    CLEANUP(buf_fini) struct buf b = {0};
+    struct fixture *f = *state;
     struct http_response r;
     struct err err;
     const char *url;
 
-    buf_add_str(&b, "HTTP/1.1 200 OK\r\n");
+    buf_add_str(&f->raw_text, "HTTP/1.1 200 OK\r\n");
     for (int i = 0; i < 10000; i++)
-        buf_addf(&b, "X-%d: 0123456789012345678901234567890\r\n", i);
-    url = raw_server(*state, b.data, true);
+        buf_addf(&f->raw_text, "X-%d: 0123456789012345678901234567890\r\n", i);
+    url = raw_server(f, f->raw_text.data, true);
     assert_int_equal(call(url, (struct http_request){0}, &r, &err), -1);
     assert_int_equal(err.code, ERR_LIMIT);
     assert_non_null(strstr(err.msg, "headers exceed 256 KiB"));

@@ -89,8 +89,7 @@ uint64_t codec_fingerprint(const struct codec *c, enum record r)
     return c->own[r].wire.fingerprint;
 }
 
-/* --- writers' schemas
- * --------------------------------------------------------------------------------- */
+/* --- writers' schemas ------------------------------------------------------------------------ */
 
 static struct writer *find_fingerprint(struct codec *c, uint64_t fingerprint)
 {
@@ -209,10 +208,9 @@ static int find_writer(struct codec *c, enum record expected, struct slice frame
     return 0;
 }
 
-/* --- both ways
- * ---------------------------------------------------------------------------------------- */
+/* --- both ways ------------------------------------------------------------------------------- */
 
-static int get_foreign(struct codec__avro *avro, const struct wire_type *t, struct slice body,
+int codec__get_foreign(struct codec__avro *avro, const struct wire_type *t, struct slice body,
                        enum record r, struct arena *arena, void *rec, struct err *err)
 {
     const struct record_fields *table = record_fields(r);
@@ -251,7 +249,7 @@ int codec_decode(struct codec *c, enum record expected, struct slice framed, str
     if (w->own == expected)
         rc = codec__get_record(body, table, arena, rec, err);
     else if (w->avro)
-        rc = get_foreign(w->avro, w->wire.root, body, expected, arena, rec, err);
+        rc = codec__get_foreign(w->avro, w->wire.root, body, expected, arena, rec, err);
     else
         BUG_ON(true); /* two records of ours never share a name */
     if (rc != 0)
@@ -291,28 +289,7 @@ int codec_encode(struct codec *c, enum record r, const void *rec, struct buf *ou
     return -1;
 }
 
-int codec__decode_foreign(enum record r, struct slice body, struct arena *arena, const void **ret,
-                          struct err *err)
-{
-    struct slice text = slice_str(codec_schema_text(r));
-    struct wire_schema wire = {0};
-    struct codec__avro *avro = NULL;
-    void *rec = arena_alloc(arena, record_struct_size(r));
-    int rc = codec__schema_parse(text, &wire, NULL, err);
-
-    if (rc == 0)
-        rc = codec__avro_new(text, &avro, err);
-    if (rc == 0)
-        rc = get_foreign(avro, wire.root, body, r, arena, rec, err);
-    if (rc == 0)
-        *ret = rec;
-    codec__avro_free(avro);
-    codec__schema_fini(&wire);
-    return rc;
-}
-
-/* --- text
- * --------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 bool codec__is_text(struct slice s)
 {

@@ -8,8 +8,7 @@
 
 #include <math.h>
 
-/* --- writing
- * ---------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void put_long(struct buf *out, int64_t v)
 {
@@ -117,8 +116,7 @@ void codec__put_record(struct buf *out, const struct record_fields *t, const voi
         put_field(out, &t->fields[i], rec);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static int get_record(struct cursor *c, const struct record_fields *t, struct arena *arena,
                       void *rec, struct err *err);

@@ -9,11 +9,12 @@
 #include "common/codec.h"
 
 /* A schema that is larger than this was not made by people: refused before avro-c sees it. */
-#define CODEC_MAX_DEPTH 16           /* types inside types */
-#define CODEC_MAX_TYPES 4096         /* type nodes in one schema */
-#define CODEC_MAX_SCHEMA_VALUES 4096 /* values that one datum has before any list has an element   \
-                                      */
-#define CODEC_MAX_FIXED_BYTES 65536  /* avro-c allocates a fixed with its datum, read or not */
+#define CODEC_MAX_DEPTH 16   /* types inside types */
+#define CODEC_MAX_TYPES 4096 /* type nodes in one schema */
+#define CODEC_MAX_SCHEMA_VALUES                                                                    \
+    4096                            /* values that one datum has before any list has an element    \
+                                     */
+#define CODEC_MAX_FIXED_BYTES 65536 /* avro-c allocates a fixed with its datum, read or not */
 /* Values in one record, list elements and all that they hold included.  avro-c takes 16 to 48 bytes
  * for each, so this bounds a decode at about 100 MiB; a full record of floats has a million. */
 #define CODEC_MAX_VALUES ((size_t)2 << 20)
@@ -80,6 +81,9 @@ void codec__avro_free(struct codec__avro *a);
 int codec__avro_get(struct codec__avro *a, const struct wire_type *t, struct slice body,
                     const struct record_fields *to, struct arena *arena, void *rec,
                     struct err *err) WARN_UNUSED;
+/* All of it for a foreign datum: the scan, the defaults, avro-c, the copy. */
+int codec__get_foreign(struct codec__avro *avro, const struct wire_type *t, struct slice body,
+                       enum record r, struct arena *arena, void *rec, struct err *err) WARN_UNUSED;
 
 /* A struct with nothing said: the defaults of the compiled-in schema, absent values elsewhere. */
 const void *codec__defaults(const struct record_fields *t);
@@ -88,10 +92,6 @@ void codec__set_absent(const struct field *f, void *rec);
 void codec__repair_utf8(const char *s, size_t n, struct buf *out);
 /* Is it text that a C string can hold: UTF-8 without NUL? */
 bool codec__is_text(struct slice s);
-/* For tests: the same datum through avro-c, as if the compiled-in schema were a foreign one. */
-int codec__decode_foreign(enum record r, struct slice body, struct arena *arena, const void **ret,
-                          struct err *err) WARN_UNUSED;
-
 /* Members of an event struct, by field. */
 struct any_list { /* as every *_list begins and ends */
     const void *items;

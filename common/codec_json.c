@@ -12,8 +12,7 @@
 #define EXACT_DOUBLE 9007199254740992.0 /* 2^53: whole numbers below are exact in JSON's doubles   \
                                          */
 
-/* --- to JSON
- * ------------------------------------------------------------------------------------------ */
+/* --- to JSON --------------------------------------------------------------------------------- */
 
 /* The double that prints shortest among those that are this float: 0.1f is to read 0.1. */
 static double float_for_people(float v)
@@ -111,8 +110,7 @@ struct json *codec_to_json(enum record r, const void *rec)
     return t && rec ? record_to_json(t, rec) : NULL;
 }
 
-/* --- from JSON
- * ---------------------------------------------------------------------------------------- */
+/* --- from JSON ------------------------------------------------------------------------------- */
 
 struct reader {
     struct arena *arena;

@@ -166,8 +166,8 @@ static const struct wire_type *parse_fixed(struct parser *ps, const struct json 
 
     if (!d)
         return NULL;
-    if (size < 0 || size > CODEC_MAX_FIXED_BYTES) {
-        err_codec(ps->err, "fixed '%.100s': size must be 0 to %d", d->name, CODEC_MAX_FIXED_BYTES);
+    if (size < 1 || size > CODEC_MAX_FIXED_BYTES) { /* avro-c has no values of size 0 */
+        err_codec(ps->err, "fixed '%.100s': size must be 1 to %d", d->name, CODEC_MAX_FIXED_BYTES);
         return NULL;
     }
     t = new_type(ps, WIRE_FIXED, (size_t)size);

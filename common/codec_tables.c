@@ -150,8 +150,7 @@ const void *codec__defaults(const struct record_fields *t)
     BUG_ON(true);
 }
 
-/* --- do struct, table and schema agree?
- * ------------------------------------------------------------- */
+/* --- do struct, table and schema agree? ------------------------------------------------------ */
 
 static int check_record(const struct record_fields *t, const struct json *schema, struct err *err);
 

@@ -64,8 +64,7 @@ struct fetch {
     int rc;
 };
 
-/* --- open and close
- * ----------------------------------------------------------------------------------- */
+/* --- open and close -------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -158,8 +157,7 @@ void schemareg_close(struct schemareg *r)
         free_registry(r);
 }
 
-/* --- calls
- * -------------------------------------------------------------------------------------------- */
+/* --- calls ----------------------------------------------------------------------------------- */
 
 static int call(const struct schemareg *r, const char *url, struct slice body, int64_t timeout_ms,
                 struct http_response *ret, struct err *err)
@@ -195,8 +193,7 @@ static int answer_error(const struct http_response *rs, enum err_next next, stru
                    json_get_str(j, "message", "no message"));
 }
 
-/* --- register
- * ----------------------------------------------------------------------------------------- */
+/* --- register -------------------------------------------------------------------------------- */
 
 static int post_once(struct schemareg *r, const char *url, struct slice body, int64_t timeout_ms,
                      int32_t *ret_id, struct err *err)
@@ -274,8 +271,7 @@ int schemareg_register(struct schemareg *r, struct codec *c, const char *topic_p
     return 0;
 }
 
-/* --- look up
- * ------------------------------------------------------------------------------------------ */
+/* --- look up --------------------------------------------------------------------------------- */
 
 static void fetch_run(void *ctx)
 {

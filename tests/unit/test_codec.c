@@ -117,6 +117,23 @@ static void every_record_comes_back_as_it_was(void **state)
     }
 }
 
+/* The same datum as if our schema were somebody else's. */
+static const void *read_as_foreign(struct fixture *f, enum record r, struct slice body)
+{
+    struct slice text = slice_str(codec_schema_text(r));
+    void *rec = arena_alloc(&f->arena, record_struct_size(r));
+    struct wire_schema wire = {0};
+    struct codec__avro *avro = NULL;
+
+    assert_int_equal(codec__schema_parse(text, &wire, NULL, &f->err), 0);
+    assert_int_equal(codec__avro_new(text, &avro, &f->err), 0);
+    if (codec__get_foreign(avro, wire.root, body, r, &f->arena, rec, &f->err) != 0)
+        fail_msg("%s: %s", record_str(r), f->err.msg);
+    codec__avro_free(avro);
+    codec__schema_fini(&wire);
+    return rec;
+}
+
 static void random_records_come_back_and_both_readers_agree(void **state)
 {
     struct fixture *f = *state;
@@ -129,9 +146,8 @@ static void random_records_come_back_and_both_readers_agree(void **state)
         CLEANUP(buf_fini) struct buf again = {0};
 
         round_trip(f, r, rec);
-        if (codec__decode_foreign(r, (struct slice){.p = f->out.data + 10, .n = f->out.len - 10},
-                                  &f->arena, &foreign, &f->err) != 0)
-            fail_msg("%s: %s", record_str(r), f->err.msg);
+        foreign =
+            read_as_foreign(f, r, (struct slice){.p = f->out.data + 10, .n = f->out.len - 10});
         assert_int_equal(codec_encode(f->codec, r, foreign, &again, &f->err), 0);
         assert_true(slice_eq(buf_slice(&f->out), buf_slice(&again)));
         arena_fini(&f->arena);
@@ -357,9 +373,7 @@ static void a_field_of_another_type_rejects_the_record(void **state)
     }
 }
 
-/* --- ids
- * ------------------------------------------------------------------------------------------------
- */
+/* --- ids ------------------------------------------------------------------------------------- */
 
 struct registry {
     int calls, rc;

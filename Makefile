@@ -5,8 +5,8 @@
 #   agents/<name>/*.c, less the mains         -> build/<variant>/agents/<name>.a
 #   agents/<name>/main.c                      -> build/bin/relearn-<name>  (agents/relearn: build/bin/relearn)
 #   agents/<name>/<prog>_main.c               -> build/bin/relearn-<prog>
-#   tests/{unit,component,integration}/*.c    -> a program each, linked with tests/support and all of the above;
-#                                                tests/support/fake_*.c stand in for common/ in component tests alone
+#   tests/{unit,component,integration}/*.c    -> a program each, linked with what it needs of the archives above and of
+#                                                tests/support/*.c; what it defines itself takes the place of theirs
 #
 # Knobs, each as `make NAME=value`:
 #   CC=clang       the compiler (gcc)               SAN=asan|tsan  a sanitizer build, beside the plain one
@@ -74,8 +74,7 @@ MAINS := $(wildcard $(AGENTS:%=agents/%/main.c) $(AGENTS:%=agents/%/*_main.c))
 folder = $(notdir $(patsubst %/,%,$(dir $1)))
 prog = $(BIN)/$(patsubst relearn-relearn,relearn,relearn-$(or $(patsubst %_main.c,%,$(filter %_main.c,$(notdir $1))),$(folder)))
 PROGRAMS := $(foreach m,$(MAINS),$(call prog,$m))
-FAKES := $(call obj,tests/support/fake_*.c)
-SUPPORT := $(filter-out $(FAKES),$(call obj,tests/support/*.c))
+SUPPORT := $(OUT)/tests/support.a
 pick = $(if $(T),$(foreach t,$1,$(if $(findstring $(T),$t),$t)),$1)
 suite = $(call pick,$(patsubst %.c,$(OUT)/%,$(wildcard tests/$1/*.c)))
 scripts_in = $(call pick,$(shell find tests/$1 -maxdepth 1 -type f -perm -u+x ! -name '.*' 2>/dev/null | sort))
@@ -120,6 +119,7 @@ $(COMMON): $(COMMON_OBJS)
 $(COMMON).list: MEMBERS = $(COMMON_OBJS)
 
 link = $(call say,LINK,$@)$(newline)	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@.$$$$ $1 $(LIBS) $2 && mv $@.$$$$ $@
+, := ,
 define newline
 
 
@@ -135,11 +135,10 @@ endef
 $(foreach a,$(AGENTS),$(eval $(call agent_rules,$a)))
 $(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
 
-test_libs = $(SUPPORT) -Wl,--start-group $(AGENT_LIBS) $(COMMON) -Wl,--end-group
-$(C_TESTS): %: %.o $(SUPPORT) $(FAKES) $(AGENT_LIBS) $(COMMON) | need-cmocka
-	$(call link,$< $(if $(findstring /component/,$@),$(FAKES)) $(test_libs),-lcmocka)
-$(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON)
-	$(call link,$< $(test_libs),-lcmocka -fsanitize=fuzzer)
+$(SUPPORT): $(call obj,tests/support/*.c)
+$(SUPPORT).list: MEMBERS = $(call obj,tests/support/*.c)
+$(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka
+	$(call link,$< -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 
 # --- tests --------------------------------------------------------------------------------------------------------------
 check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests

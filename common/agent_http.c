@@ -35,6 +35,11 @@ void agent_gauge(struct agent *a, const char *name, const char *labels, double v
     cell(a, 'g', name, labels)->value = value;
 }
 
+double agent_counted(struct agent *a, const char *name, const char *labels)
+{
+    return cell(a, 'c', name, labels)->value;
+}
+
 void agent_observe_ms(struct agent *a, const char *name, const char *topic, double ms)
 {
     CLEANUP_FREE char *labels = topic ? xasprintf("topic=\"%s\"", topic) : NULL;

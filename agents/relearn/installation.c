@@ -1,0 +1,181 @@
+#include "agents/relearn/installation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clk.h"
+#include "common/fsx.h"
+#include "common/http.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+enum { START_TIMEOUT_MS = 120000, STOP_TIMEOUT_MS = 60000, LOOK_MS = 10 };
+
+static void pause_ms(int ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+void installation_fini(struct installation *in)
+{
+    free_ptr(&in->data);
+    free_ptr(&in->brokers);
+    free_ptr(&in->prefix);
+    free_ptr(&in->console_url);
+    free_ptr(&in->control_url);
+    *in = (struct installation){0};
+}
+
+static bool is_alive(int pid)
+{
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+int installation_find(const char *data, struct installation *ret, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP_FREE char *path = xasprintf("%s/run/installation.json", data);
+    struct err none = {0};
+    CLEANUP(json_freep) struct json *j = NULL;
+    if (fsx_read_file(path, (size_t)1 << 20, &text, &none) == 0)
+        j = json_parse(buf_slice(&text), path, &none);
+    int pid = (int)json_get_int(j, "pid", 0);
+    if (!j || !is_alive(pid)) {
+        if (j)
+            remove(path); /* of one that died */
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "nothing runs in %s: `relearn up --data %s` starts it", data, data);
+    }
+    char *full = realpath(data, NULL);
+    *ret = (struct installation){
+        .data = full ? full : xstrdup(data),
+        .brokers = xstrdup(json_get_str(j, "brokers", "")),
+        .prefix = xstrdup(json_get_str(j, "prefix", "relearn.")),
+        .console_url = xstrdup(json_get_str(j, "console", "")),
+        .control_url = xstrdup(json_get_str(j, "control", "")),
+        .pid = pid,
+        .is_embedded = json_get_bool(j, "embedded", false),
+    };
+    return 0;
+}
+
+/* The end of the supervisor's log, for the message when it does not come up. */
+static void log_tail(const char *path, struct buf *out)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    struct err none = {0};
+    enum { TAIL_BYTES = 1500 };
+    if (fsx_read_file(path, (size_t)64 << 20, &text, &none) || !text.len)
+        return;
+    size_t from = text.len > TAIL_BYTES ? text.len - TAIL_BYTES : 0;
+    buf_add(out, text.data + from, text.len - from);
+}
+
+static pid_t spawn_detached(char *const *argv, const char *log_path)
+{
+    pid_t pid = fork(); /* before any library of ours has made a thread */
+    if (pid)
+        return pid;
+    setsid();
+    int null = open("/dev/null", O_RDONLY);
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0640);
+    if (null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
+        _exit(127);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static int wait_until_ready(const char *data, pid_t pid, const char *log_path, struct installation *ret, struct err *err)
+{
+    int64_t deadline = clk_mono_ms(&clk_system) + START_TIMEOUT_MS;
+    struct err none = {0};
+    int status = 0;
+    while (installation_find(data, ret, &none)) {
+        bool is_dead = waitpid(pid, &status, WNOHANG) == pid;
+        if (!is_dead && clk_mono_ms(&clk_system) < deadline) {
+            pause_ms(LOOK_MS);
+            continue;
+        }
+        CLEANUP(buf_fini) struct buf tail = {0};
+        log_tail(log_path, &tail);
+        if (!is_dead)
+            kill(pid, SIGTERM);
+        return err_set(err, ERR_CHILD, NEXT_REJECT, "%s; logs are in %s/log; the last of them: %s", is_dead ? "the supervisor ended" : "not every agent became ready in time", data, tail.data ? tail.data : "");
+    }
+    return 0;
+}
+
+static char **arguments(const struct installation_options *o, struct arena *mem)
+{
+    char **argv = arena_alloc(mem, (16 + 2 * o->n_x) * sizeof(*argv));
+    size_t n = 0;
+    argv[n++] = arena_strdup(mem, "relearn");
+    argv[n++] = arena_strdup(mem, "supervise");
+    argv[n++] = arena_printf(mem, "--data=%s", o->data);
+    if (o->brokers)
+        argv[n++] = arena_printf(mem, "--brokers=%s", o->brokers);
+    if (o->prefix)
+        argv[n++] = arena_printf(mem, "--prefix=%s", o->prefix);
+    if (o->registry)
+        argv[n++] = arena_printf(mem, "--registry=%s", o->registry);
+    if (o->partitions)
+        argv[n++] = arena_printf(mem, "--partitions=%d", o->partitions);
+    if (o->log_level)
+        argv[n++] = arena_printf(mem, "--log-level=%s", o->log_level);
+    if (o->console_listen)
+        argv[n++] = arena_printf(mem, "--console-listen=%s", o->console_listen);
+    if (o->serve_listen)
+        argv[n++] = arena_printf(mem, "--serve-listen=%s", o->serve_listen);
+    if (o->scale)
+        argv[n++] = arena_printf(mem, "--scale=%s", o->scale);
+    if (o->by_group)
+        argv[n++] = arena_strdup(mem, "--by-group");
+    for (size_t i = 0; i < o->n_x; i++) {
+        argv[n++] = arena_strdup(mem, "-X");
+        argv[n++] = arena_strdup(mem, o->x[i]);
+    }
+    return argv;
+}
+
+int installation_start(const struct installation_options *o, struct installation *ret, struct err *err)
+{
+    struct installation running = {0};
+    struct err none = {0};
+    if (installation_find(o->data, &running, &none) == 0) {
+        installation_fini(&running);
+        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already", o->data);
+    }
+    CLEANUP_FREE char *log_dir = xasprintf("%s/log", o->data);
+    CLEANUP_FREE char *log_path = xasprintf("%s/supervisor.log", log_dir);
+    if (fsx_mkdirs(log_dir, err))
+        return -1;
+    struct arena mem = {0};
+    if (!o->brokers) /* RELEARN_BROKERS must not turn the embedded bus into another one unasked */
+        unsetenv("RELEARN_BROKERS");
+    pid_t pid = spawn_detached(arguments(o, &mem), log_path);
+    arena_fini(&mem);
+    if (pid < 0)
+        return err_io(err, "fork: %s", strerror(errno));
+    return wait_until_ready(o->data, pid, log_path, ret, err);
+}
+
+int installation_stop(const struct installation *in, struct err *err)
+{
+    int64_t deadline = clk_mono_ms(&clk_system) + STOP_TIMEOUT_MS;
+    if (kill(in->pid, SIGTERM) && errno != ESRCH)
+        return err_io(err, "stop process %d: %s", in->pid, strerror(errno));
+    while (is_alive(in->pid)) {
+        waitpid(in->pid, NULL, WNOHANG); /* when it is our own child */
+        if (clk_mono_ms(&clk_system) > deadline)
+            return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "process %d has not stopped after %d s", in->pid, STOP_TIMEOUT_MS / 1000);
+        pause_ms(LOOK_MS);
+    }
+    return 0;
+}

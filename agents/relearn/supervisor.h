@@ -1,0 +1,13 @@
+/* The supervisor of an installation: starts the embedded bus (unless Kafka is used) and every agent, starts
+ * again what dies, with growing pauses, scales, says what runs, and stops all of it. */
+#ifndef RELEARN_SUPERVISOR_H
+#define RELEARN_SUPERVISOR_H
+
+#include "common/err.h"
+
+int supervisor_main(int argc, char **argv);
+
+/* Instances of an agent after `relearn scale`; remembered in DATA/run/scale.json. */
+#define SUPERVISOR_MAX_INSTANCES 32
+
+#endif

@@ -1,0 +1,68 @@
+/* The supervisor's own endpoint, for the commands of `relearn`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agents/relearn/supervisor_internal.h"
+#include "common/clk.h"
+
+static void answer(struct httpd_request *rq, struct json *j)
+{
+    CLEANUP(buf_fini) struct buf out = {0};
+    json_write(j, 0, false, &out);
+    json_free(j);
+    httpd_answer(rq, 200, "application/json", buf_slice(&out));
+}
+
+static struct json *child_json(const struct child *c)
+{
+    struct json *j = json_object();
+    json_set_str(j, "agent", c->agent);
+    json_set_str(j, "instance", c->instance);
+    json_set_str(j, "state", child_state_str(c->state));
+    json_set_int(j, "pid", c->job ? job_pid(c->job) : 0);
+    json_set_str(j, "url", c->url);
+    json_set_int(j, "restarts", c->restarts);
+    json_set_int(j, "up_ms", c->job ? clk_mono_ms(&clk_system) - c->started_mono_ms : 0);
+    json_set_int(j, "pause_ms", c->state == CHILD_PAUSING ? c->pause_ms : 0);
+    if (c->restarts) {
+        json_set_int(j, "last_exit", c->last_exit);
+        json_set_int(j, "last_signal", c->last_signal);
+    }
+    json_set_str(j, "log", c->log_file);
+    return j;
+}
+
+static struct json *status(const struct supervisor *s)
+{
+    struct json *j = json_object(), *list;
+    json_set_bool(j, "ready", supervisor__all_ready(s));
+    json_set_bool(j, "stopping", s->is_stopping);
+    json_set_bool(j, "embedded", s->is_embedded);
+    json_set_str(j, "brokers", s->brokers);
+    list = json_set(j, "instances", json_array());
+    for (size_t i = 0; i < s->n_children; i++)
+        json_add(list, child_json(s->children[i]));
+    return j;
+}
+
+void supervisor__on_http(void *ctx, struct httpd_request *rq)
+{
+    struct supervisor *s = ctx;
+    const char *path = httpd_path(rq);
+    bool is_post = strcmp(httpd_method(rq), "POST") == 0;
+    struct err err = {0};
+    if (!is_post && strcmp(path, "/status") == 0) {
+        answer(rq, status(s));
+    } else if (is_post && strcmp(path, "/stop") == 0) {
+        answer(rq, status(s));
+        supervisor__stop(s);
+    } else if (is_post && strcmp(path, "/scale") == 0) {
+        const char *agent = httpd_query(rq, "agent"), *n = httpd_query(rq, "n");
+        if (supervisor__scale(s, agent ? agent : "", n ? (int)strtol(n, NULL, 10) : 0, &err))
+            httpd_answer_error(rq, 400, "%s", err.msg);
+        else
+            answer(rq, status(s));
+    } else {
+        httpd_answer_error(rq, 404, "no such path: %s", path);
+    }
+}

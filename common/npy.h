@@ -31,6 +31,10 @@ int npy_open(const char *path, struct npy_file *ret, struct err *err) WARN_UNUSE
 void npy_close(struct npy_file *f);
 int npy_write(const char *path, enum npy_type t, size_t ndim, size_t rows, size_t cols, const void *data, struct err *err) WARN_UNUSED; /* no fsync */
 
+/* The header alone, for who writes the data by himself. */
+#define NPY_HEAD_BYTES 128
+void npy_head(enum npy_type t, size_t ndim, size_t rows, size_t cols, char out[NPY_HEAD_BYTES]);
+
 struct npy_writer;
 int npy_writer_open(const char *path, enum npy_type t, size_t ndim, size_t cols, struct npy_writer **ret, struct err *err) WARN_UNUSED;
 int npy_writer_add(struct npy_writer *w, const void *rows, size_t n_rows, struct err *err) WARN_UNUSED;

@@ -8,8 +8,6 @@
 #include "common/npy_internal.h"
 
 enum {
-    /* 10 of prefix, 61 of fixed text and at most 2 x 20 digits, rounded up to 64 as the format asks */
-    NPY_WRITE_HEADER_BYTES = 128,
     NPY_WRITE_BUFFER_BYTES = 256 << 10, /* one write(2) for some thousand narrow rows */
 };
 
@@ -26,28 +24,29 @@ static int fail_io(const char *what, const char *path, struct err *err)
     return err_io(err, "%s %s: %s", what, path, strerrordesc_np(errno));
 }
 
-static void header_text(const struct npy_writer *w, char out[NPY_WRITE_HEADER_BYTES])
+/* 10 bytes of prefix, 61 of fixed text and at most 2 x 20 digits, rounded up to 64 as the format asks. */
+void npy_head(enum npy_type t, size_t ndim, size_t rows, size_t cols, char out[NPY_HEAD_BYTES])
 {
     CLEANUP(buf_fini) struct buf b = {0};
 
     buf_add(&b, "\x93NUMPY\x01\x00", 8);
-    buf_add_char(&b, (char)(NPY_WRITE_HEADER_BYTES - 10));
+    buf_add_char(&b, (char)(NPY_HEAD_BYTES - 10));
     buf_add_char(&b, 0);
-    buf_addf(&b, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu,", npy__descr(w->type), w->rows);
-    if (w->ndim == 2)
-        buf_addf(&b, " %zu", w->cols);
+    buf_addf(&b, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu,", npy__descr(t), rows);
+    if (ndim == 2)
+        buf_addf(&b, " %zu", cols);
     buf_add_str(&b, "), }");
-    BUG_ON(b.len >= NPY_WRITE_HEADER_BYTES);
-    memset(out, ' ', NPY_WRITE_HEADER_BYTES);
+    BUG_ON(b.len >= NPY_HEAD_BYTES);
+    memset(out, ' ', NPY_HEAD_BYTES);
     memcpy(out, b.data, b.len);
-    out[NPY_WRITE_HEADER_BYTES - 1] = '\n';
+    out[NPY_HEAD_BYTES - 1] = '\n';
 }
 
 static int write_header(struct npy_writer *w, struct err *err)
 {
-    char head[NPY_WRITE_HEADER_BYTES];
+    char head[NPY_HEAD_BYTES];
 
-    header_text(w, head);
+    npy_head(w->type, w->ndim, w->rows, w->cols, head);
     if (fseek(w->f, 0, SEEK_SET) || fwrite(head, sizeof(head), 1, w->f) != 1)
         return fail_io("write", w->path, err);
     return 0;

@@ -152,7 +152,7 @@ void schemareg_close(struct schemareg *r)
 {
     if (!r)
         return;
-    r->cancel = true;
+    __atomic_store_n(&r->cancel, true, __ATOMIC_RELAXED); /* read on the pool */
     if (r->in_flight == 0)
         free_registry(r);
 }

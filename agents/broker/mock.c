@@ -24,16 +24,21 @@ enum {
 };
 
 struct mock {
-    rd_kafka_t *rk; /* the mock lives in it, and it refills the mock */
+    rd_kafka_t *host; /* the mock lives in it */
+    rd_kafka_t
+        *client; /* refills the mock and asks for ends; one of its own, so that it ends first */
     rd_kafka_mock_cluster_t *cluster;
     int port;
     struct err failure; /* of a delivery */
 };
 
-/* Settings of the handle; the mock takes Nagle and the largest message from it. */
-static const char *const SETTINGS[][2] = {
+typedef const char *setting[2];
+static const setting HOST[] = {
     {"socket.nagle.disable", "true"}, /* 40 ms stalls otherwise */
     {"receive.message.max.bytes", "200000000"},
+};
+static const setting CLIENT[] = {
+    {"socket.nagle.disable", "true"},
     {"message.max.bytes", "6000000"}, /* whatever a client could send, the refill can */
     {"max.in.flight.requests.per.connection", "1"}, /* the order of the journal, retries or not */
     {"acks", "all"},
@@ -42,7 +47,6 @@ static const char *const SETTINGS[][2] = {
     {"batch.num.messages", "10000"},
     {"queue.buffering.max.messages", "200000"},
     {"queue.buffering.max.kbytes", "65536"},
-    {"partitioner", "murmur2_random"},
 };
 
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text)
@@ -66,7 +70,8 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaq
     else if (m->offset != should)
         err_set(&mock->failure, ERR_BUS, NEXT_FATAL,
                 "refill %s[%d]: offset %lld where the journal has %lld",
-                rd_kafka_topic_name(m->rkt), m->partition, (long long)m->offset, (long long)should);
+                rd_kafka_topic_name(m->rkt), m->partition, (long long)m->offset,
+                (long long)should);
 }
 
 static int set_x(rd_kafka_conf_t *conf, const char *x, struct err *err)
@@ -82,13 +87,14 @@ static int set_x(rd_kafka_conf_t *conf, const char *x, struct err *err)
     return 0;
 }
 
-static int make_handle(struct mock *m, const char *const *x, size_t n_x, struct err *err)
+static int make_handle(struct mock *m, const setting *settings, size_t n, const char *const *x,
+                       size_t n_x, rd_kafka_t **ret, struct err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256];
 
-    for (size_t i = 0; i < ARRAY_LEN(SETTINGS); i++)
-        BUG_ON(rd_kafka_conf_set(conf, SETTINGS[i][0], SETTINGS[i][1], text, sizeof(text)) !=
+    for (size_t i = 0; i < n; i++)
+        BUG_ON(rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof(text)) !=
                RD_KAFKA_CONF_OK);
     for (size_t i = 0; i < n_x; i++) {
         if (set_x(conf, x[i], err)) {
@@ -99,8 +105,8 @@ static int make_handle(struct mock *m, const char *const *x, size_t n_x, struct 
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
     rd_kafka_conf_set_opaque(conf, m);
-    m->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
-    if (m->rk)
+    *ret = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    if (*ret)
         return 0;
     rd_kafka_conf_destroy(conf);
     return err_set(err, ERR_BUS, NEXT_FATAL, "librdkafka: %s", text);
@@ -133,13 +139,15 @@ int mock_open(int port, const char *const *x, size_t n_x, struct mock **ret, str
     struct mock *m = xcalloc(1, sizeof(*m));
     int fd;
 
-    if (make_handle(m, x, n_x, err) || door_listen(port, &fd, &m->port, err)) {
+    if (make_handle(m, HOST, ARRAY_LEN(HOST), x, n_x, &m->host, err) ||
+        make_handle(m, CLIENT, ARRAY_LEN(CLIENT), NULL, 0, &m->client, err) ||
+        door_listen(port, &fd, &m->port, err)) {
         mock_close(m);
         return -1;
     }
     door_set_open(false);
     door_offer(fd);
-    m->cluster = new_cluster(m->rk);
+    m->cluster = new_cluster(m->host);
     door_offer(-1);
     if (!m->cluster) {
         close(fd);
@@ -147,7 +155,7 @@ int mock_open(int port, const char *const *x, size_t n_x, struct mock **ret, str
         return err_set(err, ERR_BUS, NEXT_FATAL, "librdkafka: no mock cluster");
     }
     close(fd); /* the mock has its own by now */
-    rd_kafka_brokers_add(m->rk, mock_address(m));
+    rd_kafka_brokers_add(m->client, mock_address(m));
     *ret = m;
     return 0;
 }
@@ -158,13 +166,15 @@ void mock_close(struct mock *m)
 
     if (!m)
         return;
+    if (m->client)
+        rd_kafka_destroy(m->client);
     if (m->cluster) {
         kick = kick_start(mock_address(m));
         rd_kafka_mock_cluster_destroy(m->cluster);
         kick_stop(kick);
     }
-    if (m->rk)
-        rd_kafka_destroy(m->rk);
+    if (m->host)
+        rd_kafka_destroy(m->host);
     free(m);
 }
 
@@ -191,7 +201,7 @@ int mock_topics(struct mock *m, const struct topics *t, struct err *err)
 int mock_refill_begin(struct mock *m, struct err *err)
 {
     const struct rd_kafka_metadata *md;
-    rd_kafka_resp_err_t e = rd_kafka_metadata(m->rk, 1, NULL, &md, MOCK_REQUEST_MS);
+    rd_kafka_resp_err_t e = rd_kafka_metadata(m->client, 1, NULL, &md, MOCK_REQUEST_MS);
 
     if (e)
         return err_set(err, ERR_BUS, NEXT_FATAL, "metadata: %s", rd_kafka_err2str(e));
@@ -208,7 +218,7 @@ int mock_refill(struct mock *m, const struct bus_message *message, struct err *e
         rd_kafka_header_add(headers, message->headers[i].name, -1, message->headers[i].value,
                             (ssize_t)message->headers[i].n);
     for (;;) {
-        e = rd_kafka_producev(m->rk, RD_KAFKA_V_TOPIC(message->topic),
+        e = rd_kafka_producev(m->client, RD_KAFKA_V_TOPIC(message->topic),
                               RD_KAFKA_V_PARTITION(message->partition),
                               RD_KAFKA_V_KEY(message->key, message->key_n),
                               RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value, message->value_n),
@@ -217,7 +227,7 @@ int mock_refill(struct mock *m, const struct bus_message *message, struct err *e
                               RD_KAFKA_V_OPAQUE((void *)(intptr_t)message->offset), RD_KAFKA_V_END);
         if (e != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             break;
-        rd_kafka_poll(m->rk, MOCK_POLL_MS);
+        rd_kafka_poll(m->client, MOCK_POLL_MS);
     }
     if (!e)
         return 0;
@@ -228,7 +238,7 @@ int mock_refill(struct mock *m, const struct bus_message *message, struct err *e
 
 int mock_flush(struct mock *m, struct err *err)
 {
-    rd_kafka_resp_err_t e = rd_kafka_flush(m->rk, MOCK_FLUSH_MS);
+    rd_kafka_resp_err_t e = rd_kafka_flush(m->client, MOCK_FLUSH_MS);
 
     if (m->failure.code) {
         *err = m->failure;
@@ -250,7 +260,7 @@ int mock_cut_others(struct mock *m)
     door_set_open(false);
     for (int round = 0; round < CUT_ROUNDS && (n = door_cut_outsiders(m->port)) > 0; round++) {
         all += round == 0 ? n : 0;
-        rd_kafka_poll(m->rk, 1); /* meanwhile the mock closes them */
+        rd_kafka_poll(m->client, 1); /* meanwhile the mock closes them */
     }
     return all;
 }
@@ -264,7 +274,7 @@ int mock_ends(struct mock *m, struct bus_position *list, size_t n, struct err *e
     for (size_t i = 0; i < n; i++)
         rd_kafka_topic_partition_list_add(ask, list[i].topic, list[i].partition)->offset =
             BUS_OFFSET_LATEST;
-    e = n ? rd_kafka_offsets_for_times(m->rk, ask, MOCK_REQUEST_MS) : 0;
+    e = n ? rd_kafka_offsets_for_times(m->client, ask, MOCK_REQUEST_MS) : 0;
     for (size_t i = 0; i < n && !e; i++) {
         const rd_kafka_topic_partition_t *got =
             rd_kafka_topic_partition_list_find(ask, list[i].topic, list[i].partition);

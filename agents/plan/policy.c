@@ -302,7 +302,8 @@ static void answer_triggers(struct call *c, struct plan_memo *memo)
                 c->in->line->key));
         return;
     }
-    plan__wait(c->in, &open, c->is_paused, c->arena, &wait);
+    /* a resume counts when it has been read back */
+    plan__wait(c->in, &open, c->is_paused || c->in->line->pause, c->arena, &wait);
     if (wait.is_blocked)
         defer_all(c, &open, &wait);
     else

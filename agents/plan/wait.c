@@ -50,8 +50,8 @@ static void wait_budget(const struct plan_input *in, struct arena *arena, struct
         if (p->runs_per_day && runs == p->runs_per_day)
             longer(w, in->now_unix_ms, until,
                    arena_printf(arena,
-                                "budget: %lld runs in the last 24 hours, and "
-                                "plan.budget.runs_per_day is %lld; waits until %s",
+                                "budget: %lld of %lld runs in the last 24 hours "
+                                "(plan.budget.runs_per_day); waits until %s",
                                 (long long)runs, (long long)p->runs_per_day,
                                 plan__time(arena, until)));
         if (p->cpu_per_day_ms && cpu_ms >= (double)p->cpu_per_day_ms) {

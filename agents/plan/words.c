@@ -40,14 +40,17 @@ const char *plan__short(struct arena *arena, const char *id)
 const char *plan__counts(struct arena *arena, const struct trigger_list *l)
 {
     static const char *const one[] = {"dataset", "drift alert", "command"};
-    size_t counts[TRIGGER_COUNT] = {0};
+    size_t counts[TRIGGER_COUNT] = {0}, kinds = 0;
     const char *list = "";
 
     for (size_t i = 0; i < l->n; i++)
         counts[l->items[i].kind]++;
-    for (int k = 0; k < TRIGGER_COUNT; k++)
-        if (counts[k])
-            list = arena_printf(arena, "%s%s%zu %s%s", list, *list ? ", " : "", counts[k], one[k],
-                                counts[k] > 1 ? "s" : "");
-    return l->n == 1 ? list : arena_printf(arena, "%zu triggers (%s)", l->n, list);
+    for (int k = 0; k < TRIGGER_COUNT; k++) {
+        if (!counts[k])
+            continue;
+        kinds++;
+        list = arena_printf(arena, "%s%s%zu %s%s", list, *list ? ", " : "", counts[k], one[k],
+                            counts[k] > 1 ? "s" : "");
+    }
+    return kinds == 1 ? list : arena_printf(arena, "%zu triggers (%s)", l->n, list);
 }

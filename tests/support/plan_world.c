@@ -29,6 +29,9 @@ void plan_world_fini(struct plan_world *w)
     for (size_t i = 0; i < w->n_log; i++)
         event_free(w->log[i]);
     free(w->log);
+    for (size_t i = 0; i < w->n_held; i++)
+        event_free(w->held[i]);
+    free(w->held);
     buf_fini(&w->said);
     arena_fini(&w->arena);
 }
@@ -43,15 +46,19 @@ static struct event *copy_of(const struct event *ev)
     return copy;
 }
 
-const struct event *plan_world_fold(struct plan_world *w, enum record r, const void *rec, const char *id, const struct event *cause, const char *about, int hops)
+static const struct event *take(struct plan_world *w, struct event *ev)
 {
-    struct event_parts parts = {.type = r, .rec = rec, .id = id, .cause = cause, .about = about, .time_unix_ms = w->now_unix_ms, .hops = hops};
-    struct event *ev = make_event(&parts);
-
     w->log = xgrow(w->log, &w->cap_log, w->n_log + 1, sizeof(*w->log));
     w->log[w->n_log++] = copy_of(ev);
     line_fold(w->line, ev);
     return w->log[w->n_log - 1]; /* as the line frees void ones */
+}
+
+const struct event *plan_world_fold(struct plan_world *w, enum record r, const void *rec, const char *id, const struct event *cause, const char *about, int hops)
+{
+    struct event_parts parts = {.type = r, .rec = rec, .id = id, .cause = cause, .about = about, .time_unix_ms = w->now_unix_ms, .hops = hops};
+
+    return take(w, make_event(&parts));
 }
 
 /* ---- what is said ---- */
@@ -235,6 +242,25 @@ static void say(struct plan_world *w, bool is_read_back)
         plan_world_read_back(w);
 }
 
+/* A rival has read as much as we have; its words reach the log when others are there already. */
+static void hold(struct plan_world *w)
+{
+    plan_world_decide(w);
+    for (size_t i = 0; i < w->out.n; i++) {
+        struct event_parts parts = {.type = RECORD_TRAINING_PLANNED, .rec = &w->out.actions[i].rec, .cause = w->out.actions[i].cause, .about = w->out.actions[i].about, .time_unix_ms = w->now_unix_ms};
+
+        w->held = xgrow(w->held, &w->cap_held, w->n_held + 1, sizeof(*w->held));
+        w->held[w->n_held++] = make_event(&parts);
+    }
+}
+
+static void late(struct plan_world *w)
+{
+    for (size_t i = 0; i < w->n_held; i++)
+        take(w, w->held[i]);
+    w->n_held = 0;
+}
+
 static void on_word(struct plan_world *w, char *word)
 {
     char *colon = strchr(word, ':'), *hops = strchr(word, '^');
@@ -251,6 +277,14 @@ static void on_word(struct plan_world *w, char *word)
     }
     if (strcmp(word, "pipe-") == 0 || strcmp(word, "pipe+") == 0) {
         w->pipeline = word[4] == '+' ? w->declared : NULL;
+        return;
+    }
+    if (strcmp(word, "hold") == 0) {
+        hold(w);
+        return;
+    }
+    if (strcmp(word, "late") == 0) {
+        late(w);
         return;
     }
     if (strcmp(word, "void") == 0) {

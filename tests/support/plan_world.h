@@ -9,6 +9,7 @@
  *   back      rolled back by deploy on health                            undo undo0   by a command (undo0: names no run)
  *   other     another run's model goes into service                      void    a requested plan on an old base
  *   t+30      30 seconds pass                                            pipe- pipe+  withdrawn, declared again
+ *   hold late a rival decides now and says so later (what is not written down until then)
  *   =         decide; what is said is written down and read back         ?    decide and write down only
  * What is said, for each = and ? in turn, with " | " between:
  *   requested d1 a1; deferred d1 +30s; deferred d1 run; deferred d1 resume; ignored d1; closed promoted; paused c1; ...
@@ -31,6 +32,8 @@ struct plan_world {
     struct event **log;     /* copies of everything folded, in the order of folding */
     size_t n_log, cap_log;
     struct buf said;
+    struct event **held; /* a rival's words on their way */
+    size_t n_held, cap_held;
     double cpu_seconds; /* of the next model */
     struct arena arena;
 };

@@ -36,6 +36,7 @@ OUT := $(BUILD)/$(VARIANT)
 BIN := $(if $(filter plain,$(VARIANT)),$(BUILD)/bin,$(OUT)/bin)
 PYTHON ?= $(or $(wildcard $(BUILD)/venv/bin/python),python3)
 export RELEARN_BIN := $(BIN)
+export RELEARN_LIBEXEC := $(abspath $(BIN))
 export BUILD PYTHON
 
 # --- libraries: each asked for once; what is missing is named together, when something is about to be compiled ----------
@@ -137,7 +138,7 @@ $(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
 
 $(SUPPORT): $(call obj,tests/support/*.c)
 $(SUPPORT).list: MEMBERS = $(call obj,tests/support/*.c)
-$(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka
+$(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec,$(PROGRAMS))
 	$(call link,$< -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 
 # --- tests --------------------------------------------------------------------------------------------------------------

@@ -64,25 +64,27 @@ static bool end_by_decision(const struct line *l, const char *run, struct arena 
     return false;
 }
 
-/* A rollback within the rollout: deploy's own, on health, or an operator's command (no decision
- * behind it). */
-static void end_of_rollout(const struct event *ev, struct arena *arena, struct run_end *ret)
+/* A rollback within the rollout: deploy's own, on health, or an operator's command. */
+static void end_of_rollout(const struct line *l, const struct event *ev, struct arena *arena,
+                           struct run_end *ret)
 {
     const struct deployment_changed *d = ev->rec;
+    const struct event *command = line_find(l, RECORD_OPERATOR_COMMANDED, ev->cause);
+    const char *outcome = "promoted", *reason;
 
-    if (!plan__is(d->action, "rollback"))
-        *ret = (struct run_end){
-            ev, "closed", "promoted",
-            arena_printf(arena, "generation %lld is in service", (long long)d->generation)};
-    else if (d->decision)
-        *ret = (struct run_end){
-            ev, "closed", "rolled_back",
-            arena_printf(arena, "rolled back: %.300s", text_or(d->reason, "no reason given"))};
-    else
-        *ret = (struct run_end){
-            ev, "closed", "superseded",
-            arena_printf(arena, "rolled back by %.64s during the rollout: %.200s",
-                         text_or(d->by, "an operator"), text_or(d->reason, "no reason given"))};
+    if (!plan__is(d->action, "rollback")) {
+        reason = arena_printf(arena, "generation %lld is in service", (long long)d->generation);
+    } else if (command || !d->decision) {
+        outcome = "superseded";
+        reason = arena_printf(
+            arena, "rolled back by %.64s during the rollout: %.200s",
+            text_or(command ? EV_REC(command, operator_commanded)->by : d->by, "an operator"),
+            text_or(d->reason, "no reason given"));
+    } else {
+        outcome = "rolled_back";
+        reason = arena_printf(arena, "rolled back: %.300s", text_or(d->reason, "no reason given"));
+    }
+    *ret = (struct run_end){ev, "closed", outcome, reason};
 }
 
 static bool has_route(const struct deployment_changed *d, int64_t generation)
@@ -106,7 +108,7 @@ static bool end_by_deployment(const struct line *l, const char *run, struct aren
         if (!plan__is(d->kind, "changed"))
             continue;
         if (plan__is(d->run, run) && d->is_final) {
-            end_of_rollout(ev, arena, ret);
+            end_of_rollout(l, ev, arena, ret);
             return true;
         }
         if (plan__is(d->run, run)) {

@@ -12,7 +12,9 @@ static void die(const char *what, const char *detail)
 
 void plan_world_init(struct plan_world *w, const char *more)
 {
-    CLEANUP_FREE char *text = xasprintf("apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: set, label: y}\ntask: binary\n%s\n", more);
+    CLEANUP_FREE char *text = xasprintf("apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: "
+                                        "{name: set, label: y}\ntask: binary\n%s\n",
+                                        more);
     struct err err = {0};
 
     *w = (struct plan_world){.line = line_new("p"), .now_unix_ms = WORLD_START_MS};
@@ -38,7 +40,12 @@ void plan_world_fini(struct plan_world *w)
 
 static struct event *copy_of(const struct event *ev)
 {
-    struct event_parts parts = {.type = ev->type, .rec = ev->rec, .id = ev->id, .key = ev->key, .time_unix_ms = ev->time_unix_us / 1000, .hops = ev->hops};
+    struct event_parts parts = {.type = ev->type,
+                                .rec = ev->rec,
+                                .id = ev->id,
+                                .key = ev->key,
+                                .time_unix_ms = ev->time_unix_us / 1000,
+                                .hops = ev->hops};
     struct event *copy = make_event(&parts);
 
     copy->cause = arena_strdup(&copy->arena, ev->cause);
@@ -54,9 +61,17 @@ static const struct event *take(struct plan_world *w, struct event *ev)
     return w->log[w->n_log - 1]; /* as the line frees void ones */
 }
 
-const struct event *plan_world_fold(struct plan_world *w, enum record r, const void *rec, const char *id, const struct event *cause, const char *about, int hops)
+const struct event *plan_world_fold(struct plan_world *w, enum record r, const void *rec,
+                                    const char *id, const struct event *cause, const char *about,
+                                    int hops)
 {
-    struct event_parts parts = {.type = r, .rec = rec, .id = id, .cause = cause, .about = about, .time_unix_ms = w->now_unix_ms, .hops = hops};
+    struct event_parts parts = {.type = r,
+                                .rec = rec,
+                                .id = id,
+                                .cause = cause,
+                                .about = about,
+                                .time_unix_ms = w->now_unix_ms,
+                                .hops = hops};
 
     return take(w, make_event(&parts));
 }
@@ -90,7 +105,9 @@ static void add_action(const struct plan_world *w, const struct plan_action *a, 
 static void exact(const struct plan_output *o, struct buf *out)
 {
     for (size_t i = 0; i < o->n; i++)
-        buf_addf(out, "%s|%s|%s|%lld|%s\n", o->actions[i].cause->id, o->actions[i].about, o->actions[i].rec.kind, (long long)o->actions[i].rec.until_unix_ms, o->actions[i].rec.reason);
+        buf_addf(out, "%s|%s|%s|%lld|%s\n", o->actions[i].cause->id, o->actions[i].about,
+                 o->actions[i].rec.kind, (long long)o->actions[i].rec.until_unix_ms,
+                 o->actions[i].rec.reason);
     buf_addf(out, "wake %lld", (long long)o->wake_unix_ms);
 }
 
@@ -111,7 +128,8 @@ static void compare(const struct plan_world *w, const struct line *line, const c
 
 void plan_world_decide(struct plan_world *w)
 {
-    struct plan_input in = {.line = w->line, .pipeline = w->pipeline, .now_unix_ms = w->now_unix_ms};
+    struct plan_input in = {
+        .line = w->line, .pipeline = w->pipeline, .now_unix_ms = w->now_unix_ms};
     struct line *again = line_new("p");
 
     plan_decide(&in, &w->memo, &w->out);
@@ -130,7 +148,8 @@ void plan_world_decide(struct plan_world *w)
 void plan_world_read_back(struct plan_world *w)
 {
     for (size_t i = 0; i < w->out.n; i++)
-        plan_world_fold(w, RECORD_TRAINING_PLANNED, &w->out.actions[i].rec, NULL, w->out.actions[i].cause, w->out.actions[i].about, 0);
+        plan_world_fold(w, RECORD_TRAINING_PLANNED, &w->out.actions[i].rec, NULL,
+                        w->out.actions[i].cause, w->out.actions[i].about, 0);
 }
 
 /* ---- what happens ---- */
@@ -138,42 +157,79 @@ void plan_world_read_back(struct plan_world *w)
 static void on_dataset(struct plan_world *w, const char *id, int hops)
 {
     bool is_accepted = id[0] != 'r';
-    struct dataset_ingested d = {.line = "p", .pipeline = "p", .dataset = id[0] == 'o' ? "another" : "set", .version = id, .dataset_event = "e", .status = is_accepted ? "accepted" : "rejected", .reason = "because", .snapshot = is_accepted ? id : NULL, .seconds = 1, .rows = 100, .train_rows = id[0] == 'e' ? 0 : 70};
+    struct dataset_ingested d = {.line = "p",
+                                 .pipeline = "p",
+                                 .dataset = id[0] == 'o' ? "another" : "set",
+                                 .version = id,
+                                 .dataset_event = "e",
+                                 .status = is_accepted ? "accepted" : "rejected",
+                                 .reason = "because",
+                                 .snapshot = is_accepted ? id : NULL,
+                                 .seconds = 1,
+                                 .rows = 100,
+                                 .train_rows = id[0] == 'e' ? 0 : 70};
 
     plan_world_fold(w, RECORD_DATASET_INGESTED, &d, id, NULL, NULL, hops);
 }
 
 static void on_drift(struct plan_world *w, const char *id, int64_t generation, int hops)
 {
-    struct drift_detected d = {.line = "p", .source = "test", .kind = "data", .value = NAN, .threshold = NAN, .generation = generation, .windows = ABSENT_I64, .summary = "moved"};
+    struct drift_detected d = {.line = "p",
+                               .source = "test",
+                               .kind = "data",
+                               .value = NAN,
+                               .threshold = NAN,
+                               .generation = generation,
+                               .windows = ABSENT_I64,
+                               .summary = "moved"};
 
     plan_world_fold(w, RECORD_DRIFT_DETECTED, &d, id, NULL, NULL, hops);
 }
 
-static void on_command(struct plan_world *w, const char *id, const char *command)
+static const struct event *on_command(struct plan_world *w, const char *id, const char *command)
 {
-    struct operator_commanded c = {.line = "p", .command = command, .generation = ABSENT_I64, .to_generation = ABSENT_I64, .by = "ann", .reason = "a look"};
+    struct operator_commanded c = {.line = "p",
+                                   .command = command,
+                                   .generation = ABSENT_I64,
+                                   .to_generation = ABSENT_I64,
+                                   .by = "ann",
+                                   .reason = "a look"};
 
-    plan_world_fold(w, RECORD_OPERATOR_COMMANDED, &c, id, NULL, NULL, 0);
+    return plan_world_fold(w, RECORD_OPERATOR_COMMANDED, &c, id, NULL, NULL, 0);
 }
 
 static void on_model(struct plan_world *w, const char *status)
 {
-    struct training_finished m = {.line = "p", .run = w->line->in_flight->id, .attempt = 1, .status = status, .reason = "boom", .seconds = 1, .cpu_seconds = w->cpu_seconds};
+    struct training_finished m = {.line = "p",
+                                  .run = w->line->in_flight->id,
+                                  .attempt = 1,
+                                  .status = status,
+                                  .reason = "boom",
+                                  .seconds = 1,
+                                  .cpu_seconds = w->cpu_seconds};
 
     plan_world_fold(w, RECORD_TRAINING_FINISHED, &m, NULL, w->line->in_flight, "run", 0);
 }
 
 static const struct event *on_decision(struct plan_world *w, const char *run, const char *verdict)
 {
-    struct gate_decided d = {.line = "p", .base = w->line->decisions_base, .run = run, .verdict = verdict, .reason = "worse", .by = "policy", .deadline_unix_ms = ABSENT_I64};
+    struct gate_decided d = {.line = "p",
+                             .base = w->line->decisions_base,
+                             .run = run,
+                             .verdict = verdict,
+                             .reason = "worse",
+                             .by = "policy",
+                             .deadline_unix_ms = ABSENT_I64};
 
-    return plan_world_fold(w, RECORD_GATE_DECIDED, &d, NULL, NULL, arena_printf(&w->arena, "decision %zu", w->n_log), 0);
+    return plan_world_fold(w, RECORD_GATE_DECIDED, &d, NULL, NULL,
+                           arena_printf(&w->arena, "decision %zu", w->n_log), 0);
 }
 
 struct change {
     const char *action, *run;
-    bool is_final, is_command, is_alone; /* is_alone: the candidate has no route any more */
+    bool is_final, is_alone; /* is_alone: the candidate has no route any more */
+    bool is_command;         /* a rollback command is its cause */
+    bool is_undecided;       /* names no decision */
 };
 
 static void on_change(struct plan_world *w, struct change c)
@@ -182,16 +238,41 @@ static void on_change(struct plan_world *w, struct change c)
     const struct route *champion = line_champion(l);
     bool is_new = strcmp(c.action, "replace") == 0 || strcmp(c.action, "canary_begin") == 0;
     int64_t generation = l->generation + (is_new || c.is_alone);
-    struct route routes[] = {{.generation = c.is_final ? generation : champion ? champion->generation : 0, .model = "m", .role = "champion", .weight = 1},
-                             {.generation = generation, .model = "n", .role = "canary", .weight = 0.1}};
-    struct deployment_changed d = {.line = "p", .kind = "changed", .base = l->deployments_base, .generation = generation, .action = c.action, .routes = {routes, c.is_final ? 1 : 2}, .run = c.run, .is_final = c.is_final, .decision = c.is_command ? NULL : "decision", .reason = "so", .by = "deploy", .until_unix_ms = ABSENT_I64};
+    const struct event *command =
+        c.is_command ? on_command(w, arena_printf(&w->arena, "c-undo-%zu", w->n_log), "rollback")
+                     : NULL;
+    struct route routes[] = {
+        {.generation = c.is_final ? generation
+                       : champion ? champion->generation
+                                  : 0,
+         .model = "m",
+         .role = "champion",
+         .weight = 1},
+        {.generation = generation, .model = "n", .role = "canary", .weight = 0.1}};
+    struct deployment_changed d = {.line = "p",
+                                   .kind = "changed",
+                                   .base = l->deployments_base,
+                                   .generation = generation,
+                                   .action = c.action,
+                                   .routes = {routes, c.is_final ? 1 : 2},
+                                   .run = c.run,
+                                   .is_final = c.is_final,
+                                   .decision = c.is_undecided ? NULL : "decision",
+                                   .reason = "so",
+                                   .by = "deploy",
+                                   .until_unix_ms = ABSENT_I64};
 
-    plan_world_fold(w, RECORD_DEPLOYMENT_CHANGED, &d, NULL, NULL, arena_printf(&w->arena, "change %zu", w->n_log), 0);
+    plan_world_fold(w, RECORD_DEPLOYMENT_CHANGED, &d, NULL, command,
+                    arena_printf(&w->arena, "change %zu", w->n_log), 0);
 }
 
 static void on_void(struct plan_world *w)
 {
-    struct training_planned p = {.line = "p", .kind = "requested", .base = w->line->plans_base + 5, .until_unix_ms = ABSENT_I64, .deadline_unix_ms = ABSENT_I64};
+    struct training_planned p = {.line = "p",
+                                 .kind = "requested",
+                                 .base = w->line->plans_base + 5,
+                                 .until_unix_ms = ABSENT_I64,
+                                 .deadline_unix_ms = ABSENT_I64};
     const char *covers[] = {"d1", "d2", "a1"};
 
     p.covers = (struct string_list){covers, ARRAY_LEN(covers)};
@@ -220,9 +301,12 @@ static bool on_run(struct plan_world *w, const char *word)
     else if (strcmp(word, "back") == 0)
         on_change(w, (struct change){.action = "rollback", .run = run, .is_final = true});
     else if (strcmp(word, "undo") == 0)
-        on_change(w, (struct change){.action = "rollback", .run = run, .is_final = true, .is_command = true});
+        on_change(w, (struct change){
+                         .action = "rollback", .run = run, .is_final = true, .is_command = true});
     else if (strcmp(word, "undo0") == 0)
-        on_change(w, (struct change){.action = "rollback", .is_final = true, .is_command = true, .is_alone = true});
+        on_change(
+            w, (struct change){
+                   .action = "rollback", .is_final = true, .is_undecided = true, .is_alone = true});
     else if (strcmp(word, "other") == 0)
         on_change(w, (struct change){.action = "replace", .run = "another run", .is_final = true});
     else
@@ -247,7 +331,11 @@ static void hold(struct plan_world *w)
 {
     plan_world_decide(w);
     for (size_t i = 0; i < w->out.n; i++) {
-        struct event_parts parts = {.type = RECORD_TRAINING_PLANNED, .rec = &w->out.actions[i].rec, .cause = w->out.actions[i].cause, .about = w->out.actions[i].about, .time_unix_ms = w->now_unix_ms};
+        struct event_parts parts = {.type = RECORD_TRAINING_PLANNED,
+                                    .rec = &w->out.actions[i].rec,
+                                    .cause = w->out.actions[i].cause,
+                                    .about = w->out.actions[i].about,
+                                    .time_unix_ms = w->now_unix_ms};
 
         w->held = xgrow(w->held, &w->cap_held, w->n_held + 1, sizeof(*w->held));
         w->held[w->n_held++] = make_event(&parts);

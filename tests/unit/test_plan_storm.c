@@ -1,4 +1,5 @@
-/* The plan agent's policy under many triggers, under rivals and late writers, and its window on the data. */
+/* The plan agent's policy under many triggers, under rivals and late writers, and its window on the
+ * data. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,13 +15,21 @@ enum { STORM = 10000 };
 
 static void storm_of_alerts(struct plan_world *w, int n)
 {
-    struct drift_detected d = {.line = "p", .source = "outside", .kind = "external", .value = NAN, .threshold = NAN, .generation = ABSENT_I64, .windows = ABSENT_I64, .summary = "moved"};
+    struct drift_detected d = {.line = "p",
+                               .source = "outside",
+                               .kind = "external",
+                               .value = NAN,
+                               .threshold = NAN,
+                               .generation = ABSENT_I64,
+                               .windows = ABSENT_I64,
+                               .summary = "moved"};
 
     for (int i = 0; i < n; i++) {
         char id[32];
 
         snprintf(id, sizeof(id), "storm-alert-with-long-id-%05d", i);
-        struct event_parts parts = {.type = RECORD_DRIFT_DETECTED, .rec = &d, .id = id, .time_unix_ms = w->now_unix_ms};
+        struct event_parts parts = {
+            .type = RECORD_DRIFT_DETECTED, .rec = &d, .id = id, .time_unix_ms = w->now_unix_ms};
         line_fold(w->line, make_event(&parts));
     }
 }
@@ -31,7 +40,8 @@ static size_t settle(struct plan_world *w)
     size_t said = 0;
 
     for (int calls = 0;; calls++) {
-        struct plan_input in = {.line = w->line, .pipeline = w->pipeline, .now_unix_ms = w->now_unix_ms};
+        struct plan_input in = {
+            .line = w->line, .pipeline = w->pipeline, .now_unix_ms = w->now_unix_ms};
 
         plan_decide(&in, &w->memo, &w->out);
         assert_true(w->out.n <= PLAN_ACTIONS_MAX);
@@ -40,7 +50,11 @@ static size_t settle(struct plan_world *w)
         assert_true(calls < 1000);
         said += w->out.n;
         for (size_t i = 0; i < w->out.n; i++) {
-            struct event_parts parts = {.type = RECORD_TRAINING_PLANNED, .rec = &w->out.actions[i].rec, .cause = w->out.actions[i].cause, .about = w->out.actions[i].about, .time_unix_ms = w->now_unix_ms};
+            struct event_parts parts = {.type = RECORD_TRAINING_PLANNED,
+                                        .rec = &w->out.actions[i].rec,
+                                        .cause = w->out.actions[i].cause,
+                                        .about = w->out.actions[i].about,
+                                        .time_unix_ms = w->now_unix_ms};
             line_fold(w->line, make_event(&parts));
         }
     }
@@ -102,7 +116,14 @@ static void a_storm_in_quiet_time_waits_no_longer_than_the_longest_wait(void **s
 /* Each is answered, a part in each call. */
 static void a_storm_about_an_old_generation_is_ignored_one_by_one(void **state)
 {
-    struct drift_detected d = {.line = "p", .source = "outside", .kind = "external", .value = NAN, .threshold = NAN, .generation = 1, .windows = ABSENT_I64, .summary = "moved"};
+    struct drift_detected d = {.line = "p",
+                               .source = "outside",
+                               .kind = "external",
+                               .value = NAN,
+                               .threshold = NAN,
+                               .generation = 1,
+                               .windows = ABSENT_I64,
+                               .summary = "moved"};
     struct plan_world w;
 
     (void)state;
@@ -112,7 +133,8 @@ static void a_storm_about_an_old_generation_is_ignored_one_by_one(void **state)
         char id[16];
 
         snprintf(id, sizeof(id), "old-%d", i);
-        struct event_parts parts = {.type = RECORD_DRIFT_DETECTED, .rec = &d, .id = id, .time_unix_ms = w.now_unix_ms};
+        struct event_parts parts = {
+            .type = RECORD_DRIFT_DETECTED, .rec = &d, .id = id, .time_unix_ms = w.now_unix_ms};
         line_fold(w.line, make_event(&parts));
     }
     assert_int_equal(settle(&w), 3 * PLAN_ACTIONS_MAX + 1);
@@ -142,7 +164,8 @@ static void covers_stay_within_one_event(void **state)
 
 static const char *word_of_chance(struct rng *r, const struct plan_world *w, int i, char out[32])
 {
-    static const char *const run_words[] = {"cand", "fail", "reject", "incon", "again", "live", "canary", "step", "back", "undo"};
+    static const char *const run_words[] = {"cand", "fail",   "reject", "incon", "again",
+                                            "live", "canary", "step",   "back",  "undo"};
     static const char *const commands[] = {"retrain", "pause", "resume", "dance", "approve"};
 
     switch (rng_below(r, 8)) {
@@ -172,22 +195,26 @@ static const char *word_of_chance(struct rng *r, const struct plan_world *w, int
 
 static void expect_all_answered(const struct plan_world *w, uint64_t seed)
 {
-    static const enum record triggers[] = {RECORD_DATASET_INGESTED, RECORD_DRIFT_DETECTED, RECORD_OPERATOR_COMMANDED};
+    static const enum record triggers[] = {RECORD_DATASET_INGESTED, RECORD_DRIFT_DETECTED,
+                                           RECORD_OPERATOR_COMMANDED};
 
     for (size_t t = 0; t < ARRAY_LEN(triggers); t++) {
         const struct event_list *events = &w->line->ev[triggers[t]];
 
         for (size_t i = 0; i < events->n; i++) {
-            const struct event *answer = line_answer(w->line, RECORD_TRAINING_PLANNED, events->items[i]->id);
+            const struct event *answer =
+                line_answer(w->line, RECORD_TRAINING_PLANNED, events->items[i]->id);
 
-            if (!plan_is_answered(w->line, events->items[i]) || (answer && strcmp(EV_REC(answer, training_planned)->kind, "deferred") == 0))
-                fail_msg("seed %llu: %s is not answered", (unsigned long long)seed, events->items[i]->id);
+            if (!plan_is_answered(w->line, events->items[i]) ||
+                (answer && strcmp(EV_REC(answer, training_planned)->kind, "deferred") == 0))
+                fail_msg("seed %llu: %s is not answered", (unsigned long long)seed,
+                         events->items[i]->id);
         }
     }
 }
 
-/* Whatever happens in whatever order, with a rival whose words come late: one run at a time, each run closed, each
- * trigger and command answered in the end. */
+/* Whatever happens in whatever order, with a rival whose words come late: one run at a time, each
+ * run closed, each trigger and command answered in the end. */
 static void nothing_is_forgotten_by_chance(void **state)
 {
     (void)state;
@@ -197,9 +224,11 @@ static void nothing_is_forgotten_by_chance(void **state)
         char word[32];
 
         rng_seed(&r, seed);
-        plan_world_init(&w, seed % 3 == 0   ? "plan: {quiet: 30s, cooldown: {after_rejection: 10m, after_failure: 5m}}"
-                            : seed % 3 == 1 ? "plan: {budget: {runs_per_day: 3}, run_deadline: 15m}"
-                                            : "");
+        plan_world_init(
+            &w, seed % 3 == 0
+                    ? "plan: {quiet: 30s, cooldown: {after_rejection: 10m, after_failure: 5m}}"
+                : seed % 3 == 1 ? "plan: {budget: {runs_per_day: 3}, run_deadline: 15m}"
+                                : "");
         for (int i = 0; i < 60; i++)
             plan_world_run(&w, word_of_chance(&r, &w, i, word));
         plan_world_run(&w, "late pipe+ = c900:resume = =");
@@ -211,7 +240,8 @@ static void nothing_is_forgotten_by_chance(void **state)
         for (size_t i = 0; i < w.line->ev[RECORD_TRAINING_PLANNED].n; i++) {
             const struct event *ev = w.line->ev[RECORD_TRAINING_PLANNED].items[i];
 
-            if (strcmp(EV_REC(ev, training_planned)->kind, "requested") == 0 && !line_closed(w.line, ev->id))
+            if (strcmp(EV_REC(ev, training_planned)->kind, "requested") == 0 &&
+                !line_closed(w.line, ev->id))
                 fail_msg("seed %llu: a run is not closed", (unsigned long long)seed);
         }
         plan_world_fini(&w);
@@ -294,8 +324,10 @@ static void windows_are_the_newest_accepted_data(void **state)
         window_choose(w.line, w.pipeline, cases[i].max, &w.arena, &window);
         for (size_t j = 0; j < window.snapshots.n; j++)
             buf_addf(&got, "%s%s", j ? " " : "", window.snapshots.items[j].snapshot);
-        if (strcmp(got.data ? got.data : "", cases[i].snapshots) != 0 || window.rows != cases[i].rows)
-            fail_msg("%s, %s: '%s', %lld rows", cases[i].pipeline, cases[i].script, got.data, (long long)window.rows);
+        if (strcmp(got.data ? got.data : "", cases[i].snapshots) != 0 ||
+            window.rows != cases[i].rows)
+            fail_msg("%s, %s: '%s', %lld rows", cases[i].pipeline, cases[i].script, got.data,
+                     (long long)window.rows);
         plan_world_fini(&w);
     }
 }
@@ -310,7 +342,13 @@ static void the_same_bytes_count_once_in_a_window(void **state)
     (void)state;
     plan_world_init(&w, "train: {window: {snapshots: 3}}");
     for (size_t i = 0; i < ARRAY_LEN(digests); i++) {
-        struct dataset_ingested d = {.line = "p", .pipeline = "p", .dataset = "set", .status = "accepted", .snapshot = digests[i], .train_rows = 10, .seconds = 1};
+        struct dataset_ingested d = {.line = "p",
+                                     .pipeline = "p",
+                                     .dataset = "set",
+                                     .status = "accepted",
+                                     .snapshot = digests[i],
+                                     .train_rows = 10,
+                                     .seconds = 1};
         char id[8];
 
         snprintf(id, sizeof(id), "d%zu", i);

@@ -19,7 +19,11 @@ enum {
     MOCK_FLUSH_MS = 600000, /* a full journal at 100 MB/s takes seconds */
     MOCK_POLL_MS = 10,
     MOCK_X_MAX_BYTES = 4096,
-    SALT_BLOCKS = 256,
+#ifdef RELEARN_TEST
+    SALT_BLOCKS = 2048, /* allocators of sanitizers do nothing else at random */
+#else
+    SALT_BLOCKS = 16,
+#endif
     CUT_ROUNDS = 2000, /* of a millisecond */
 };
 
@@ -70,8 +74,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaq
     else if (m->offset != should)
         err_set(&mock->failure, ERR_BUS, NEXT_FATAL,
                 "refill %s[%d]: offset %lld where the journal has %lld",
-                rd_kafka_topic_name(m->rkt), m->partition, (long long)m->offset,
-                (long long)should);
+                rd_kafka_topic_name(m->rkt), m->partition, (long long)m->offset, (long long)should);
 }
 
 static int set_x(rd_kafka_conf_t *conf, const char *x, struct err *err)
@@ -117,7 +120,7 @@ static int make_handle(struct mock *m, const setting *settings, size_t n, const 
  * sanitizer's.  So the address is moved by a random number of blocks of every size it may have. */
 static rd_kafka_mock_cluster_t *new_cluster(rd_kafka_t *rk)
 {
-    static const size_t sizes[] = {192, 256, 320, 384, 448, 512, 640, 768, 896, 1024};
+    static const size_t sizes[] = {512, 768, 1024, 1152, 1280, 1536, 2048};
     void **salt = xcalloc(ARRAY_LEN(sizes) * SALT_BLOCKS, sizeof(*salt));
     uint64_t seed = rng_os_seed();
     size_t n = 0;

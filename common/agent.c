@@ -196,7 +196,10 @@ static void on_problem(void *ctx, const struct err *err)
 
 static void on_turn(void *ctx)
 {
-    agent__run(ctx);
+    struct agent *a = ctx;
+    agent__run(a);
+    if (a->spec->turn && a->is_open)
+        a->spec->turn(a);
 }
 
 static int open_registry(struct agent *a, struct err *err)

@@ -71,6 +71,7 @@ struct agent_spec {
     /* Streams; ev is the agent's to keep (event_free) . */
     void (*stream)(struct agent *a, struct event *ev);
     int64_t (*position)(struct agent *a, enum record r, int partition); /* INPUT_GLOBAL_STREAM: next offset, 0 = start */
+    void (*turn)(struct agent *a);           /* a batch of events has been folded and reconciled */
     void (*ready)(struct agent *a);          /* everything assigned has been restored for the first time */
     void (*pipelines)(struct agent *a, const char *name); /* a pipeline was declared, changed or withdrawn */
     void (*drop)(struct agent *a, struct unit *u); /* partition taken away: free u->self */

@@ -1,0 +1,254 @@
+/* The view: SQLite beside the fold, for what is looked up by id or paged through.  It is rebuilt from the
+ * topics when it is missing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agents/console/console_internal.h"
+#include "common/fsx.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+static const char *const MIGRATIONS[] = {
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, cause TEXT,"
+    " correlation TEXT, time_us INTEGER NOT NULL, record TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX event_id ON event (id, topic);"
+    "CREATE INDEX event_cause ON event (cause);"
+    "CREATE INDEX event_key ON event (key, topic, seq);"
+    "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, line TEXT NOT NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+};
+
+int view_open(struct console *c, struct err *err)
+{
+    bool was_reset = false;
+    CLEANUP_FREE char *path = fsx_join(agent_state_dir(c->a), "view.db");
+    if (store_open(path, MIGRATIONS, ARRAY_LEN(MIGRATIONS), &c->view, &was_reset, err))
+        return err_wrap(err, "open the view %s", path);
+    if (was_reset)
+        log_warn("view.rebuilt", "path=%s reason=damaged", path);
+    return 0;
+}
+
+void view_close(struct console *c)
+{
+    view_flush(c);
+    store_close(c->view);
+    c->view = NULL;
+}
+
+/* A view that cannot be written says so; the loop goes on without it. */
+static void complain(const struct err *err)
+{
+    log_error("view.failed", "error=%s", err->msg);
+}
+
+static struct stmt *prepare(struct console *c, const char *sql, bool is_write)
+{
+    struct err err = {0};
+    struct stmt *s = NULL;
+    if (!c->view)
+        return NULL;
+    if (is_write && !c->view_in_tx) {
+        if (store_begin(c->view, &err)) {
+            complain(&err);
+            return NULL;
+        }
+        c->view_in_tx = true; /* the end of the turn commits */
+    }
+    if (store_prepare(c->view, sql, &s, &err)) {
+        complain(&err);
+        return NULL;
+    }
+    return s;
+}
+
+static void run(struct stmt *s)
+{
+    struct err err = {0};
+    if (stmt_run(s, &err))
+        complain(&err);
+}
+
+void view_flush(struct console *c)
+{
+    struct err err = {0};
+    if (!c->view || !c->view_in_tx)
+        return;
+    c->view_in_tx = false;
+    if (store_commit(c->view, &err))
+        complain(&err);
+}
+
+void view_add(struct console *c, const struct event *ev)
+{
+    struct stmt *s = prepare(c, "INSERT OR IGNORE INTO event (topic, id, key, cause, correlation, time_us, record) VALUES (?1,?2,?3,?4,?5,?6,?7)", true);
+    if (!s)
+        return;
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP(json_freep) struct json *j = codec_to_json(ev->type, ev->rec);
+    json_write(j, 0, false, &text);
+    stmt_bind_str(s, 1, record_topic(ev->type));
+    stmt_bind_str(s, 2, ev->id);
+    stmt_bind_str(s, 3, ev->key);
+    stmt_bind_str(s, 4, ev->cause);
+    stmt_bind_str(s, 5, ev->correlation);
+    stmt_bind_int(s, 6, ev->time_unix_us);
+    stmt_bind_str(s, 7, text.data);
+    run(s);
+}
+
+void view_add_prediction(struct console *c, const struct event *ev)
+{
+    const struct prediction_served *p = ev->rec;
+    struct stmt *s = prepare(c, "INSERT OR IGNORE INTO prediction (id, line, generation, time_us) VALUES (?1,?2,?3,?4)", true);
+    if (!s)
+        return;
+    stmt_bind_str(s, 1, p->prediction);
+    stmt_bind_str(s, 2, p->line);
+    stmt_bind_int(s, 3, p->generation);
+    stmt_bind_int(s, 4, ev->time_unix_us);
+    run(s);
+    enum { TRIM_EVERY = 10000 };
+    if (++c->predictions_kept % TRIM_EVERY)
+        return;
+    s = prepare(c, "DELETE FROM prediction WHERE seq <= (SELECT max(seq) FROM prediction) - ?1", true);
+    if (!s)
+        return;
+    stmt_bind_int(s, 1, CONSOLE_PREDICTIONS_KEPT);
+    run(s);
+}
+
+int64_t view_position(struct console *c, enum record r, int partition)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT next FROM position WHERE topic=?1 AND partition=?2", false);
+    if (!s)
+        return 0;
+    stmt_bind_str(s, 1, record_topic(r));
+    stmt_bind_int(s, 2, partition);
+    int64_t next = stmt_step(s, &row, &err) == 0 && row ? stmt_int(s, 0) : 0;
+    stmt_reset(s);
+    return next;
+}
+
+void view_set_position(struct console *c, enum record r, int partition, int64_t next)
+{
+    struct stmt *s = prepare(c, "INSERT INTO position VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET next=?3", true);
+    if (!s)
+        return;
+    stmt_bind_str(s, 1, record_topic(r));
+    stmt_bind_int(s, 2, partition);
+    stmt_bind_int(s, 3, next);
+    run(s);
+}
+
+bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key, size_t key_size)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT topic, key FROM event WHERE id=?1 ORDER BY seq LIMIT 1", false);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, id);
+    bool found = stmt_step(s, &row, &err) == 0 && row;
+    if (found) {
+        *ret_record = record_of_topic(stmt_str(s, 0));
+        str_copy(ret_key, key_size, stmt_str(s, 1));
+    }
+    stmt_reset(s);
+    return found;
+}
+
+static bool find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size, int64_t *ret_generation, int64_t *ret_time_us)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT line, generation, time_us FROM prediction WHERE id=?1", false);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, id);
+    bool found = stmt_step(s, &row, &err) == 0 && row;
+    if (found) {
+        str_copy(ret_line, line_size, stmt_str(s, 0));
+        *ret_generation = stmt_int(s, 1);
+        *ret_time_us = stmt_int(s, 2);
+    }
+    stmt_reset(s);
+    return found;
+}
+
+bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size, int64_t *ret_generation, int64_t *ret_time_us)
+{
+    if (find_prediction(c, id, ret_line, line_size, ret_generation, ret_time_us))
+        return true;
+    const char *dot = strrchr(id, '.'); /* row i of a request */
+    if (!dot)
+        return false;
+    CLEANUP_FREE char *request = xstrndup(id, (size_t)(dot - id));
+    return find_prediction(c, request, ret_line, line_size, ret_generation, ret_time_us);
+}
+
+static struct json *row_json(struct stmt *s)
+{
+    struct err err = {0};
+    struct json *j = json_object();
+    json_set_int(j, "seq", stmt_int(s, 0));
+    json_set_str(j, "topic", stmt_str(s, 1));
+    json_set_str(j, "id", stmt_str(s, 2));
+    json_set_str(j, "key", stmt_str(s, 3));
+    json_set_str(j, "cause", stmt_str(s, 4));
+    json_set_str(j, "correlation", stmt_str(s, 5));
+    json_set_time(j, "time", stmt_int(s, 6));
+    struct json *record = json_parse(slice_str(stmt_str(s, 7)), "record", &err);
+    if (record)
+        json_set(j, "record", record);
+    return j;
+}
+
+#define COLUMNS "seq, topic, id, key, cause, correlation, time_us, record"
+
+static struct json *rows_json(struct stmt *s)
+{
+    struct err err = {0};
+    bool row = false;
+    struct json *list = json_array();
+    while (stmt_step(s, &row, &err) == 0 && row)
+        json_add(list, row_json(s));
+    stmt_reset(s);
+    return list;
+}
+
+struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after, int64_t limit)
+{
+    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE seq > ?1 AND (?2 IS NULL OR topic=?2) AND (?3 IS NULL OR key=?3) ORDER BY seq LIMIT ?4", false);
+    if (!s)
+        return json_array();
+    stmt_bind_int(s, 1, after);
+    stmt_bind_str(s, 2, topic);
+    stmt_bind_str(s, 3, key);
+    stmt_bind_int(s, 4, limit);
+    return rows_json(s);
+}
+
+struct json *view_dead_letters(struct console *c, int64_t limit)
+{
+    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' ORDER BY seq DESC LIMIT ?1", false);
+    if (!s)
+        return json_array();
+    stmt_bind_int(s, 1, limit);
+    return rows_json(s);
+}
+
+struct json *view_dead_letter(struct console *c, const char *id)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND id=?1", false);
+    if (!s)
+        return NULL;
+    stmt_bind_str(s, 1, id);
+    struct json *j = stmt_step(s, &row, &err) == 0 && row ? row_json(s) : NULL;
+    stmt_reset(s);
+    return j;
+}

@@ -86,9 +86,10 @@ FUZZ := $(call suite,fuzz)
 BENCH := $(call suite,bench)
 C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH)
 RUN := scripts/run-tests
+LABEL := $(if $(SAN),-l $(SAN))
 
 .PHONY: all tests check integration test demo asan tsan fuzz fuzz-run bench lint fmt docs docs-check compdb install dist clean help \
-	bootstrap print-cflags print-tests FORCE need-libs need-cmocka
+	bootstrap print-cflags print-tests san-run FORCE need-libs need-cmocka
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,9 +144,9 @@ $(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(fi
 
 # --- tests --------------------------------------------------------------------------------------------------------------
 check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests
-	@$(RUN) -j $(JOBS) $(UNIT) $(COMPONENT)
+	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT)
 integration: all $(INTEGRATION) ## integration tests on the embedded bus (on Kafka: scripts/with-kafka make integration)
-	@$(RUN) $(INTEGRATION)
+	@$(RUN) $(LABEL) $(INTEGRATION)
 test: ## install what is missing, then every suite, on the embedded bus and on a real Kafka
 	@scripts/bootstrap && $(MAKE) all tests && scripts/test-all
 asan: ## unit, component and integration tests under ASan and UBSan
@@ -153,7 +154,7 @@ asan: ## unit, component and integration tests under ASan and UBSan
 tsan: ## the same under TSan
 	@$(MAKE) SAN=tsan san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
-	@TIME_FACTOR=4 $(RUN) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
+	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
 fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
 	@$(MAKE) SAN=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ)

@@ -50,6 +50,9 @@ struct bus__topic *bus__topic(struct bus *b, const char *name)
 
 static void learn_topics(struct bus *b, const struct rd_kafka_metadata *md)
 {
+    /* Those that are going to be asked for are among these; a large cluster's are learned as asked. */
+    for (int k = 0; k < md->topic_cnt && md->topic_cnt <= BUS_LEARN_TOPICS; k++)
+        bus__topic(b, md->topics[k].topic);
     for (size_t i = 0; i < b->n_topics; i++) {
         struct bus__topic *t = &b->topics[i];
 
@@ -165,8 +168,10 @@ static void probe_if_due(struct bus *b)
 
 void bus__ask_metadata(struct bus *b)
 {
+    bool was_asked = b->ask;
+
     b->ask = true;
-    if (b->phase == BUS_OPEN && !b->probing)
+    if (!was_asked && b->phase == BUS_OPEN && !b->probing) /* asked often, the beat must still come */
         loop_timer_start(b->beat, BUS_BEAT_AWAY_MS);
 }
 

@@ -9,6 +9,7 @@
 
 enum {
     BUS_BEAT_MS = 1000,           /* keeps max.poll.interval.ms content and heals a lost wake */
+    BUS_LEARN_TOPICS = 1000,      /* a cluster with more topics is learned as asked */
     BUS_BEAT_AWAY_MS = 100,       /* while no broker answers, and while closing */
     BUS_DRAIN_EVENTS = 64,        /* one turn's budget: other handles of the loop get their turn */
     BUS_DRAIN_NS = 5000000,       /* 5 ms, the same in time */

@@ -291,7 +291,7 @@ int model_open(const struct artifacts *a, const char *digest, struct model **ret
     return 0;
 }
 
-int model_put(const struct artifacts *a, struct model *m, const struct sign_key *key, struct err *err)
+int model_seal(struct model *m, const struct sign_key *key, struct buf *ret, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
     CLEANUP(json_freep) struct json *j = NULL;
@@ -308,9 +308,19 @@ int model_put(const struct artifacts *a, struct model *m, const struct sign_key 
         sign_key_public(key, m->public_key);
         json_set_str(j, "public_key", m->public_key);
         json_set_str(j, "signature", m->signature);
-        buf_reset(&text);
     }
-    json_write(j, 1, false, &text);
+    buf_reset(ret);
+    json_write(j, 1, false, ret);
+    digest_bytes(ret->data, ret->len, m->digest);
+    return 0;
+}
+
+int model_put(const struct artifacts *a, struct model *m, const struct sign_key *key, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+
+    if (model_seal(m, key, &text, err))
+        return -1;
     return artifacts_put(a, text.data, text.len, m->digest, err);
 }
 
@@ -403,4 +413,16 @@ double model_label(const struct model *m, const char *text)
         if (str_to_double(m->shape.classes[k], &of_class) == 0 && of_class == v)
             return (double)k;
     return NAN;
+}
+
+double model_prediction_scalar(enum task task, const double *outputs, size_t n_outputs)
+{
+    size_t best = 0;
+
+    if (task != TASK_MULTICLASS)
+        return outputs[0];
+    for (size_t k = 1; k < n_outputs; k++)
+        if (outputs[k] > outputs[best])
+            best = k;
+    return (double)best;
 }

@@ -20,7 +20,10 @@ struct model {
     struct matrix shape;        /* columns and classes only; rows 0: to be given to matrix_load as `like` */
     char **snapshots;           /* manifest digests, oldest first */
     size_t n_snapshots;
-    char profile[DIGEST_HEX_SIZE]; /* features of the training rows, then a column "prediction" */
+    /* Features of the training rows, then a column "prediction": the model's own answers on rows that it was not trained on
+     * (valid and test; of the training rows when those are too few). Binary: probability of class 1; regression: the value;
+     * several classes: index of the likeliest, as a category. */
+    char profile[DIGEST_HEX_SIZE];
     int64_t trained_rows, valid_rows, rounds, trials;
     struct json *params;        /* object */
     struct json *metrics;       /* trainer's own */
@@ -29,6 +32,10 @@ struct model {
 };
 int model_open(const struct artifacts *a, const char *digest, struct model **ret, struct err *err) WARN_UNUSED; /* verifies digest, and the signature when there is one */
 int model_put(const struct artifacts *a, struct model *m, const struct sign_key *key /* NULL: unsigned */, struct err *err) WARN_UNUSED; /* fills digest */
+/* The manifest's bytes as model_put stores them, to be stored together with the files that it names; fills digest. */
+int model_seal(struct model *m, const struct sign_key *key, struct buf *ret, struct err *err) WARN_UNUSED;
+/* The scalar that the profile's column "prediction" is made of, from one row's outputs. */
+double model_prediction_scalar(enum task task, const double *outputs, size_t n_outputs);
 void model_free(struct model *m);
 struct json *model_to_json(const struct model *m);
 /* One row from named values: numbers by name or category text; unknown category or absent: NaN.

@@ -10,8 +10,9 @@
     256 /* bytes of "gate.rules[1].metric" in a message; a longer one is cut */
 #define PIPELINE_TEXT_MAX                                                                          \
     256 /* bytes of a column name, class or category: they travel in messages */
-#define PIPELINE_MAX_COLUMNS 4096 /* the contract; wider data need not be listed column by column  \
-                                   */
+#define PIPELINE_MAX_COLUMNS                                                                       \
+    4096 /* the contract; wider data need not be listed column by column                           \
+          */
 #define PIPELINE_LIST_MAX                                                                          \
     5000 /* categories of a column, segments: compared with each other when read */
 #define PIPELINE_MAX_PARAMS 64 /* XGBoost itself knows about forty */

@@ -126,7 +126,7 @@ static int read_params(struct reader *rd, const struct yaml_node *n, void *targe
     params = arena_alloc(&p->arena, (n->n + 1) * sizeof(*params));
     for (size_t i = 0; i < n->n; i++) {
         size_t mark = pipeline__enter(rd, n->keys[i]);
-        const char *name;
+        const char *name = NULL;
 
         if (param_name(rd, n, i, &name) || read_param(rd, n->items[i], name, &params[i]))
             return -1;

@@ -4,7 +4,7 @@
  *
  * While a run's end is being told nothing else is decided about triggers: when `closed` has been
  * read back, they are looked at with it. */
-#include "agents/plan/plan_internal.h"
+#include "agents/plan/rules.h"
 #include "agents/plan/window.h"
 #include "common/digest.h"
 

@@ -1,6 +1,6 @@
 /* How the run in flight ended: by a failed training, a decision that promotes nothing, the end of
  * its rollout, or its deadline.  A refused deployment ends nothing: gate says "evaluate again". */
-#include "agents/plan/plan_internal.h"
+#include "agents/plan/rules.h"
 
 static bool is_final_verdict(const char *verdict)
 {

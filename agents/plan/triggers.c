@@ -1,5 +1,5 @@
 /* Which triggers of a line are open, and which of them lead to nothing. */
-#include "agents/plan/plan_internal.h"
+#include "agents/plan/rules.h"
 #include "agents/plan/window.h"
 
 const char *plan__trigger_str(enum trigger_kind k)

@@ -4,7 +4,7 @@
  */
 #include <math.h>
 
-#include "agents/plan/plan_internal.h"
+#include "agents/plan/rules.h"
 
 enum { DAY_MS = 24 * 60 * 60 * 1000 };
 

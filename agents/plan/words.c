@@ -1,5 +1,5 @@
 /* Numbers for people, in the reasons of plans. */
-#include "agents/plan/plan_internal.h"
+#include "agents/plan/rules.h"
 #include "common/clk.h"
 
 bool plan__is(const char *s, const char *word)

@@ -1,6 +1,6 @@
-/* What the files of the policy share. Inside agents/plan only. */
-#ifndef AGENTS_PLAN_PLAN_INTERNAL_H
-#define AGENTS_PLAN_PLAN_INTERNAL_H
+/* What the files of the policy share. For agents/plan/*.c alone. */
+#ifndef AGENTS_PLAN_RULES_H
+#define AGENTS_PLAN_RULES_H
 
 #include "agents/plan/policy.h"
 

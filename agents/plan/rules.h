@@ -1,4 +1,4 @@
-/* What the files of the policy share. For agents/plan/*.c alone. */
+/* What the files of the policy share, and nobody else uses. */
 #ifndef AGENTS_PLAN_RULES_H
 #define AGENTS_PLAN_RULES_H
 

@@ -1,6 +1,7 @@
-/* One easy handle in a multi handle of its own: the multi interface lets us look up every 100 ms, for a
- * cancel and for a stall, where the easy one calls back once a second at best.  Nothing else of libcurl's
- * defaults is trusted: protocols, redirects, proxies for loopback and sizes are all set here. */
+/* One easy handle in a multi handle of its own: the multi interface lets us look up every 100 ms,
+ * for a cancel and for a stall, where the easy one calls back once a second at best.  Nothing else
+ * of libcurl's defaults is trusted: protocols, redirects, proxies for loopback and sizes are all
+ * set here. */
 #include "common/http.h"
 
 #include <curl/curl.h>
@@ -17,7 +18,7 @@ enum {
     HTTP_TIMEOUT_MS = 30000,
     HTTP_STALL_MS = 20000,
     HTTP_BODY_CAP_BYTES = 64 << 20,
-    HTTP_ERROR_BODY_BYTES = 64 << 10, /* of a refused download: it is for people, and cut */
+    HTTP_ERROR_BODY_BYTES = 64 << 10,   /* of a refused download: it is for people, and cut */
     HTTP_HEADERS_MAX_BYTES = 256 << 10, /* of one answer; proxies refuse far less */
     HTTP_REDIRECTS_MAX = 5,
     HTTP_TICK_MS = 100, /* how soon a cancel is seen; bytes wake the wait at once */
@@ -69,11 +70,12 @@ void http_client_free(struct http_client *c)
     free(c);
 }
 
-/* --- the request --------------------------------------------------------------------------------- */
+/* --- the request ----------------------------------------------------------------------------- */
 
 static bool is_loopback_host(const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || str_has_prefix(host, "127.") || strcmp(host, "[::1]") == 0;
+    return strcasecmp(host, "localhost") == 0 || str_has_prefix(host, "127.") ||
+           strcmp(host, "[::1]") == 0;
 }
 
 static char *url_part(CURLU *u, CURLUPart part)
@@ -93,7 +95,8 @@ static int check_parts(CURLU *u, struct call *c, struct err *err)
     CLEANUP_FREE char *host = url_part(u, CURLUPART_HOST);
 
     if (!scheme || !host || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
-        return err_inval(err, "URL with scheme \"%s\": only http and https are fetched", scheme ? scheme : "");
+        return err_inval(err, "URL with scheme \"%s\": only http and https are fetched",
+                         scheme ? scheme : "");
     c->is_loopback = is_loopback_host(host);
     curl_url_set(u, CURLUPART_USER, NULL, 0);
     curl_url_set(u, CURLUPART_PASSWORD, NULL, 0);
@@ -111,7 +114,8 @@ static int check_url(struct call *c, struct err *err)
 
     BUG_ON(!u);
     code = curl_url_set(u, CURLUPART_URL, c->rq->url, CURLU_NON_SUPPORT_SCHEME);
-    rc = code == CURLUE_OK ? check_parts(u, c, err) : err_inval(err, "malformed URL: %s", curl_url_strerror(code));
+    rc = code == CURLUE_OK ? check_parts(u, c, err)
+                           : err_inval(err, "malformed URL: %s", curl_url_strerror(code));
     curl_url_cleanup(u);
     return rc;
 }
@@ -161,7 +165,7 @@ static void set_method(struct call *c)
     }
 }
 
-/* --- the answer ---------------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------ */
 
 static size_t call_fail(struct call *c, enum err_code code, enum err_next next, const char *text)
 {
@@ -195,7 +199,8 @@ static size_t keep_body(struct call *c, const char *p, size_t n, bool is_ok)
     curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
     if (c->body.len + n > c->cap_bytes || (announced > 0 && (uint64_t)announced > c->cap_bytes)) {
         c->has_failed = true;
-        err_set(&c->err, ERR_LIMIT, NEXT_REJECT, "%s: the answer exceeds %zu bytes", c->shown_url, c->cap_bytes);
+        err_set(&c->err, ERR_LIMIT, NEXT_REJECT, "%s: the answer exceeds %zu bytes", c->shown_url,
+                c->cap_bytes);
         return 0;
     }
     buf_add(&c->body, p, n);
@@ -223,7 +228,9 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 static void set_options(struct call *c)
 {
     const struct http_request *rq = c->rq;
-    int64_t timeout_ms = rq->timeout_ms == 0 ? HTTP_TIMEOUT_MS : rq->timeout_ms < 0 ? 0 : rq->timeout_ms;
+    int64_t timeout_ms = rq->timeout_ms == 0  ? HTTP_TIMEOUT_MS
+                         : rq->timeout_ms < 0 ? 0
+                                              : rq->timeout_ms;
 
     curl_easy_setopt(c->easy, CURLOPT_URL, rq->url);
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -244,7 +251,7 @@ static void set_options(struct call *c)
         curl_easy_setopt(c->easy, CURLOPT_PROXY, ""); /* whatever http_proxy says */
 }
 
-/* --- the transfer -------------------------------------------------------------------------------- */
+/* --- the transfer ---------------------------------------------------------------------------- */
 
 struct stall {
     int64_t since_ms;
@@ -376,7 +383,8 @@ static int call_run(struct call *c, CURLM *multi, struct http_response *ret, str
     return 0;
 }
 
-int http_client_call(struct http_client *client, const struct http_request *rq, struct http_response *ret, struct err *err)
+int http_client_call(struct http_client *client, const struct http_request *rq,
+                     struct http_response *ret, struct err *err)
 {
     struct call c = {.rq = rq, .easy = client->easy};
     int rc;
@@ -411,7 +419,8 @@ void http_escape(const char *s, struct buf *out)
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
 
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c))
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            strchr("-._~", c))
             buf_add_char(out, (char)c);
         else
             buf_addf(out, "%%%02X", c);

@@ -1,10 +1,11 @@
-/* MHD in its external mode: its epoll descriptor is watched on our loop, MHD_run does one round without
- * waiting, and MHD_get_timeout says when it wants another one without an event.
+/* MHD in its external mode: its epoll descriptor is watched on our loop, MHD_run does one round
+ * without waiting, and MHD_get_timeout says when it wants another one without an event.
  *
- * MHD calls the handler once with the headers, once for each piece of the body, and once at the end.  An
- * answer on the first call makes MHD close the connection afterwards (measured: 19,000 instead of 151,000
- * requests a second), so that happens only where it is meant: for a body too large to be read.
- * A request that its owner does not answer at once is suspended and resumed by the answer. */
+ * MHD calls the handler once with the headers, once for each piece of the body, and once at the
+ * end.  An answer on the first call makes MHD close the connection afterwards (measured: 19,000
+ * instead of 151,000 requests a second), so that happens only where it is meant: for a body too
+ * large to be read. A request that its owner does not answer at once is suspended and resumed by
+ * the answer. */
 #include "common/httpd_internal.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@
 #include <unistd.h>
 
 enum {
-    HTTPD_BACKLOG = 1024,            /* as many as may be connected */
-    HTTPD_CLOSE_ROUNDS_MAX = 1000,   /* of MHD when closing: each open request needs a few */
+    HTTPD_BACKLOG = 1024,          /* as many as may be connected */
+    HTTPD_CLOSE_ROUNDS_MAX = 1000, /* of MHD when closing: each open request needs a few */
 };
 
 static void pump(struct httpd *h)
@@ -44,7 +45,7 @@ void httpd__wake(struct httpd *h)
         loop_timer_start(h->timer, 0);
 }
 
-/* --- the handler --------------------------------------------------------------------------------- */
+/* --- the handler ----------------------------------------------------------------------------- */
 
 static struct httpd_request *request_new(struct httpd *h, struct MHD_Connection *conn,
                                          const char *method, const char *url)
@@ -53,7 +54,8 @@ static struct httpd_request *request_new(struct httpd *h, struct MHD_Connection 
 
     rq->h = h;
     rq->conn = conn;
-    rq->method = strcmp(method, "HEAD") == 0 ? "GET" : method; /* MHD leaves the body out by itself */
+    rq->method =
+        strcmp(method, "HEAD") == 0 ? "GET" : method; /* MHD leaves the body out by itself */
     rq->raw_path = url;
     rq->path = httpd__decode(&rq->arena, url, strlen(url));
     rq->next = h->requests;
@@ -213,11 +215,12 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *conn, char *s)
     return strlen(s);
 }
 
-/* --- open and close ------------------------------------------------------------------------------ */
+/* --- open and close -------------------------------------------------------------------------- */
 
 static int listen_at(const char *host, const char *port, int *ret_fd)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found;
     int fd, one = 1, rc = getaddrinfo(host, port, &hints, &found);
 
     if (rc) {
@@ -225,7 +228,8 @@ static int listen_at(const char *host, const char *port, int *ret_fd)
         return -1;
     }
     fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* REUSEADDR: an agent that comes back finds its port, though old connections linger in TIME_WAIT. */
+    /* REUSEADDR: an agent that comes back finds its port, though old connections linger in
+     * TIME_WAIT. */
     if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
                     bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, HTTPD_BACKLOG))) {
         int saved_errno = errno;
@@ -249,15 +253,19 @@ static int listen_on(const char *address, int *ret_fd, int *ret_port, struct err
     bool brackets = address[0] == '[' && colon && colon > address + 1 && colon[-1] == ']';
     size_t host_n = colon ? (size_t)(colon - address) - (brackets ? 2 : 0) : 0;
 
-    if (host_n == 0 || host_n >= sizeof(host) || str_to_i64(colon + 1, &number) || number < 0 || number > 65535)
-        return err_inval(err, "listen address \"%s\": host:port is expected, like 127.0.0.1:8080", address);
+    if (host_n == 0 || host_n >= sizeof(host) || str_to_i64(colon + 1, &number) || number < 0 ||
+        number > 65535)
+        return err_inval(err, "listen address \"%s\": host:port is expected, like 127.0.0.1:8080",
+                         address);
     memcpy(host, address + (brackets ? 1 : 0), host_n);
     host[host_n] = '\0';
     str_copy(port, sizeof(port), colon + 1);
     if (listen_at(host, port, ret_fd))
-        return err_set(err, ERR_IO, NEXT_FATAL, "listen on %s: %s", address, strerrordesc_np(errno));
+        return err_set(err, ERR_IO, NEXT_FATAL, "listen on %s: %s", address,
+                       strerrordesc_np(errno));
     BUG_ON(getsockname(*ret_fd, (struct sockaddr *)&sa, &n) != 0);
-    BUG_ON(getnameinfo((struct sockaddr *)&sa, n, NULL, 0, port, sizeof(port), NI_NUMERICSERV) != 0);
+    BUG_ON(getnameinfo((struct sockaddr *)&sa, n, NULL, 0, port, sizeof(port), NI_NUMERICSERV) !=
+           0);
     BUG_ON(str_to_i64(port, &number) != 0);
     *ret_port = (int)number;
     return 0;
@@ -277,16 +285,13 @@ int httpd_open(struct loop *l, const char *address, size_t body_cap_bytes, httpd
     h->body_cap_bytes = body_cap_bytes;
     h->on_request = on_request;
     h->ctx = ctx;
-    h->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, h,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPD_CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTPD_IDLE_S,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, /* the loop ignores it */
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-        MHD_OPTION_END);
+    h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, h,
+                              MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
+                              (unsigned)HTTPD_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                              (unsigned)HTTPD_IDLE_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                              MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, /* the loop ignores it */
+                              MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+                              MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
     if (!h->mhd) {
         close(fd);
         free(h);
@@ -294,7 +299,8 @@ int httpd_open(struct loop *l, const char *address, size_t body_cap_bytes, httpd
     }
     h->timer = loop_timer_new(l, on_pump, h);
     h->check = loop_timer_new(l, httpd__streams_check, h);
-    h->watch = loop_watch_new(l, MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, on_pump, h);
+    h->watch = loop_watch_new(l, MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+                              on_pump, h);
     *ret = h;
     return 0;
 }
@@ -320,7 +326,8 @@ void httpd_close(struct httpd *h)
     httpd__streams_check(h); /* fails them all, since we are closing */
     pump(h);
     /* MHD must not be stopped while a connection is suspended, and answers should get out. */
-    for (int i = 0; i < HTTPD_CLOSE_ROUNDS_MAX && MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0; i++)
+    for (int i = 0;
+         i < HTTPD_CLOSE_ROUNDS_MAX && MHD_get_timeout(h->mhd, &ms) == MHD_YES && ms == 0; i++)
         pump(h);
     loop_watch_free(h->watch);
     h->in_run = true;

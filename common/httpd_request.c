@@ -70,7 +70,8 @@ const char *httpd_query(const struct httpd_request *rq, const char *name)
 {
     const char *raw = NULL;
 
-    if (MHD_lookup_connection_value_n(rq->conn, MHD_GET_ARGUMENT_KIND, name, strlen(name), &raw, NULL) != MHD_YES)
+    if (MHD_lookup_connection_value_n(rq->conn, MHD_GET_ARGUMENT_KIND, name, strlen(name), &raw,
+                                      NULL) != MHD_YES)
         return NULL;
     return raw ? httpd__decode(arena_of(rq), raw, strlen(raw)) : "";
 }
@@ -82,7 +83,8 @@ struct header_walk {
     void *ctx;
 };
 
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
 {
     const struct header_walk *w = cls;
 
@@ -100,7 +102,8 @@ void httpd_each_header(const struct httpd_request *rq, const char *prefix,
     MHD_get_connection_values(rq->conn, MHD_HEADER_KIND, on_header, &w);
 }
 
-bool httpd_match(const struct httpd_request *rq, const char *pattern, const char **segs, size_t max_segs)
+bool httpd_match(const struct httpd_request *rq, const char *pattern, const char **segs,
+                 size_t max_segs)
 {
     const char *p = rq->raw_path;
     const char *found[16];
@@ -116,7 +119,8 @@ bool httpd_match(const struct httpd_request *rq, const char *pattern, const char
             if (!decoded || !*decoded)
                 return false;
             found[n++] = decoded;
-        } else if (!decoded || strlen(decoded) != pattern_n || memcmp(decoded, pattern, pattern_n) != 0) {
+        } else if (!decoded || strlen(decoded) != pattern_n ||
+                   memcmp(decoded, pattern, pattern_n) != 0) {
             return false;
         }
         p += p_n;
@@ -129,9 +133,10 @@ bool httpd_match(const struct httpd_request *rq, const char *pattern, const char
     return true;
 }
 
-/* --- answers ------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
-/* MHD refuses a value with a line break, and so a header that somebody has smuggled into another. */
+/* MHD refuses a value with a line break, and so a header that somebody has smuggled into another.
+ */
 static void add_header(struct MHD_Response *r, const char *line)
 {
     const char *colon = strchr(line, ':');

@@ -1,6 +1,6 @@
-/* Answers that go on.  MHD asks for bytes; when there are none the connection is suspended and the next
- * send resumes it.  MHD does not look at a suspended connection, so whether its client is still there is
- * checked from a timer. */
+/* Answers that go on.  MHD asks for bytes; when there are none the connection is suspended and the
+ * next send resumes it.  MHD does not look at a suspended connection, so whether its client is
+ * still there is checked from a timer. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,8 +102,8 @@ struct httpd_stream *httpd_stream_begin(struct httpd_request *rq, const char *co
                                         loop_fn on_gone, void *ctx)
 {
     struct httpd_stream *s = xcalloc(1, sizeof(*s));
-    struct MHD_Response *r =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, s, on_free);
+    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
+                                                               on_read, s, on_free);
 
     BUG_ON(!r);
     s->h = rq->h;
@@ -132,7 +132,8 @@ void httpd_stream_send(struct httpd_stream *s, struct slice bytes)
         stream_fail(s);
         return;
     }
-    if (s->sent_bytes >= HTTPD_STREAM_MAX_BYTES) { /* a client just fast enough never lets it run empty */
+    if (s->sent_bytes >=
+        HTTPD_STREAM_MAX_BYTES) { /* a client just fast enough never lets it run empty */
         s->buf.len -= s->sent_bytes;
         memmove(s->buf.data, s->buf.data + s->sent_bytes, s->buf.len + 1);
         s->sent_bytes = 0;

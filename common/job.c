@@ -1,17 +1,19 @@
-/* Guarantees: on_done comes once, after the child was reaped and every process of its group was sent
- * SIGKILL; the child dies when the thread that started it does.
- * Mechanism: posix_spawn (no fork: a process that has used OpenMP cannot) of relearn-exec in a group of its
- * own; a pidfd on the loop tells its end.  The group is killed while the leader is still a zombie, so that
- * its number cannot belong to anybody else.
+/* Guarantees: on_done comes once, after the child was reaped and every process of its group was
+ * sent SIGKILL; the child dies when the thread that started it does.
  *
- * Memory.  RLIMIT_AS counts what OpenMP, malloc arenas and sanitizers only reserve, RLIMIT_DATA still what
- * is asked and never touched, and with either a child fails in ways of its own.  So the parent looks at
- * what the child and its descendants hold (anonymous, shared and swapped pages; not mapped files) and
- * kills the group when it is too much: every 200 ms far from the limit, and near it as often as it takes
- * for a child that fills 5 GB/s, but never more than every 10 ms.  It may so exceed its limit by 50 MB.
+ * Mechanism: posix_spawn (no fork: a process that has used OpenMP cannot) of relearn-exec in a
+ * group of its own; a pidfd on the loop tells its end.  The group is killed while the leader is
+ * still a zombie, so that its number cannot belong to anybody else.
  *
- * Left out on purpose: descendants that leave the group (setsid) are counted but not killed; the CPU
- * limit is per process, as the kernel has it. */
+ * Memory.  RLIMIT_AS counts what OpenMP, malloc arenas and sanitizers only reserve, RLIMIT_DATA
+ * still what is asked and never touched, and with either a child fails in ways of its own.  So the
+ * parent looks at what the child and its descendants hold (anonymous, shared and swapped pages; not
+ * mapped files) and kills the group when it is too much: every 200 ms far from the limit, and near
+ * it as often as it takes for a child that fills 5 GB/s, but never more than every 10 ms.  It may
+ * so exceed its limit by 50 MB.
+ *
+ * Left out on purpose: descendants that leave the group (setsid) are counted but not killed; the
+ * CPU limit is per process, as the kernel has it. */
 #include "common/job_internal.h"
 
 #include <errno.h>
@@ -26,9 +28,10 @@
 #include "common/mem.h"
 
 enum {
-    JOB_GRACE_MS = 5000,      /* from TERM to KILL: a trainer may want to save what it has */
+    JOB_GRACE_MS = 5000,       /* from TERM to KILL: a trainer may want to save what it has */
     JOB_READ_BYTES = 64 << 10, /* at once from a pipe, which holds as much */
-    JOB_DRAIN_MAX_BYTES = 1 << 20, /* after the end: the largest pipe; a process that left the group may write on */
+    JOB_DRAIN_MAX_BYTES =
+        1 << 20, /* the largest pipe; a process that left the group may write on */
     MEMORY_SLOW_MS = 200,
     MEMORY_FAST_MS = 10,
     MEMORY_FILL_BYTES_PER_MS = 5000000, /* one core writing pages for the first time is slower */
@@ -48,7 +51,7 @@ struct job {
     struct job_result r;
 };
 
-/* --- the end ------------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 void job__close_fd(int *fd)
 {
@@ -122,18 +125,22 @@ static void on_memory_timer(void *ctx)
         return;
     }
     delay_ms = (j->memory_limit_bytes - bytes) / MEMORY_FILL_BYTES_PER_MS;
-    delay_ms = delay_ms < MEMORY_FAST_MS ? MEMORY_FAST_MS : delay_ms > MEMORY_SLOW_MS ? MEMORY_SLOW_MS : delay_ms;
+    if (delay_ms < MEMORY_FAST_MS)
+        delay_ms = MEMORY_FAST_MS;
+    if (delay_ms > MEMORY_SLOW_MS)
+        delay_ms = MEMORY_SLOW_MS;
     loop_timer_start(j->memory_timer, delay_ms);
 }
 
 /* The other way in which memory runs out: an allocation was refused, and the child says so. */
 static bool says_out_of_memory(const struct job_result *r)
 {
-    return r->exit_code != 0 && (strstr(r->tail, "std::bad_alloc") || strstr(r->tail, "MemoryError") ||
-                                 strstr(r->tail, "Cannot allocate memory"));
+    return r->exit_code != 0 &&
+           (strstr(r->tail, "std::bad_alloc") || strstr(r->tail, "MemoryError") ||
+            strstr(r->tail, "Cannot allocate memory"));
 }
 
-/* --- output -------------------------------------------------------------------------------------- */
+/* --- output ---------------------------------------------------------------------------------- */
 
 /* Returns the bytes read; 0 when there are none now, or no more. */
 static size_t read_some(struct job *j, int *fd, struct loop_watch **watch)
@@ -209,13 +216,15 @@ static void on_exit_of_child(void *ctx)
     job_free(j);
 }
 
-/* --- the start ----------------------------------------------------------------------------------- */
+/* --- the start ------------------------------------------------------------------------------- */
 
 static void watch(struct job *j, const struct job_spec *spec)
 {
     j->pid_watch = loop_watch_new(j->loop, j->child.pid_fd, on_exit_of_child, j);
-    j->out_watch = loop_watch_new(j->loop, j->child.out_fd, on_out, j);
-    j->err_watch = loop_watch_new(j->loop, j->child.err_fd, on_err, j);
+    if (j->child.out_fd >= 0)
+        j->out_watch = loop_watch_new(j->loop, j->child.out_fd, on_out, j);
+    if (j->child.err_fd >= 0)
+        j->err_watch = loop_watch_new(j->loop, j->child.err_fd, on_err, j);
     j->kill_timer = loop_timer_new(j->loop, on_kill_timer, j);
     if (spec->wall_ms) {
         j->deadline = loop_timer_new(j->loop, on_deadline, j);

@@ -10,7 +10,7 @@
 
 enum {
     TREE_PROCESSES_MAX = 512, /* of one job; looking at one takes some 30 us of the loop */
-    PROC_TEXT_BYTES = 4096,   /* a status file has 1.5 kB; children beyond it come in the next sample */
+    PROC_TEXT_BYTES = 4096,   /* a status file has 1.5 kB; some 500 children fit */
 };
 
 static bool read_proc(const char *path, char text[PROC_TEXT_BYTES])
@@ -42,7 +42,8 @@ static int64_t process_bytes(int pid)
     snprintf(path, sizeof(path), "/proc/%d/status", pid);
     if (!read_proc(path, status))
         return 0;
-    return field_bytes(status, "\nRssAnon:") + field_bytes(status, "\nRssShmem:") + field_bytes(status, "\nVmSwap:");
+    return field_bytes(status, "\nRssAnon:") + field_bytes(status, "\nRssShmem:") +
+           field_bytes(status, "\nVmSwap:");
 }
 
 struct tree {

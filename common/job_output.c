@@ -8,7 +8,7 @@
 
 #include "common/buf.h"
 
-/* --- lines of stdout ----------------------------------------------------------------------------- */
+/* --- lines of stdout ------------------------------------------------------------------------- */
 
 static void line_out(struct job_lines *l)
 {
@@ -34,7 +34,7 @@ void job__lines_end(struct job_lines *l)
         line_out(l);
 }
 
-/* --- the end of stderr --------------------------------------------------------------------------- */
+/* --- the end of stderr ----------------------------------------------------------------------- */
 
 void job__tail_add(struct job_tail *t, const char *p, size_t n)
 {
@@ -88,7 +88,7 @@ void job__tail_text(const struct job_tail *t, char out[JOB_TAIL_BYTES])
     out[n - start] = '\0';
 }
 
-/* --- one sentence -------------------------------------------------------------------------------- */
+/* --- one sentence ---------------------------------------------------------------------------- */
 
 static void add_size(struct buf *b, int64_t bytes)
 {
@@ -111,7 +111,8 @@ static void add_reason(struct buf *b, const struct job_result *r, const struct j
         buf_addf(b, " (wall time limit %.1f s", (double)spec->wall_ms / 1000);
     } else if (r->canceled) {
         buf_add_str(b, " (canceled");
-    } else if (spec->cpu_ms && (r->signal == SIGXCPU || (r->signal == SIGKILL && r->cpu_ms >= spec->cpu_ms))) {
+    } else if (spec->cpu_ms &&
+               (r->signal == SIGXCPU || (r->signal == SIGKILL && r->cpu_ms >= spec->cpu_ms))) {
         buf_addf(b, " (CPU limit %.1f s", (double)spec->cpu_ms / 1000);
     } else if (r->signal == SIGXFSZ && spec->file_bytes) {
         buf_add_str(b, " (file size limit ");
@@ -126,7 +127,8 @@ static void add_reason(struct buf *b, const struct job_result *r, const struct j
     buf_add_char(b, ')');
 }
 
-void job_result_str(const struct job_result *r, const struct job_spec *spec, char *out, size_t out_size)
+void job_result_str(const struct job_result *r, const struct job_spec *spec, char *out,
+                    size_t out_size)
 {
     CLEANUP(buf_fini) struct buf b = {0};
 

@@ -1,4 +1,5 @@
-/* How a child comes to be: the program and the helper are looked up, pipes made, and posix_spawn called. */
+/* How a child comes to be: the program and the helper are looked up, pipes made, and posix_spawn
+ * called. */
 #include "common/job_internal.h"
 
 #include <errno.h>
@@ -37,7 +38,8 @@ static char *absolute(const char *path)
 {
     char cwd[PATH_MAX];
 
-    return path[0] == '/' || !getcwd(cwd, sizeof(cwd)) ? xstrdup(path) : xasprintf("%s/%s", cwd, path);
+    return path[0] == '/' || !getcwd(cwd, sizeof(cwd)) ? xstrdup(path)
+                                                       : xasprintf("%s/%s", cwd, path);
 }
 
 static char *find_program(const char *name, const char *const *env)
@@ -78,7 +80,8 @@ static char *find_helper(struct err *err)
     path = absolute(named);
     if (is_program(path))
         return path;
-    err_set(err, ERR_CHILD, NEXT_FATAL, "%s is missing: install it, or name its folder in RELEARN_LIBEXEC", path);
+    err_set(err, ERR_CHILD, NEXT_FATAL,
+            "%s is missing: install it, or name its folder in RELEARN_LIBEXEC", path);
     free(path);
     return NULL;
 }
@@ -89,29 +92,48 @@ struct spawn {
     int out[2], err[2];
 };
 
-static int spawn_init(struct spawn *s, const char *cwd, struct err *err)
+static int pipes_init(struct spawn *s, struct err *err)
 {
-    sigset_t none, all;
-
-    *s = (struct spawn){.out = {-1, -1}, .err = {-1, -1}};
     if (pipe2(s->out, O_CLOEXEC) || pipe2(s->err, O_CLOEXEC))
         return err_set(err, ERR_CHILD, NEXT_RETRY, "pipe: %s", strerrordesc_np(errno));
     fcntl(s->out[0], F_SETFL, O_NONBLOCK);
     fcntl(s->err[0], F_SETFL, O_NONBLOCK);
-    posix_spawn_file_actions_init(&s->actions);
-    posix_spawn_file_actions_addopen(&s->actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&s->actions, s->out[1], 1);
     posix_spawn_file_actions_adddup2(&s->actions, s->err[1], 2);
-    posix_spawn_file_actions_addclosefrom_np(&s->actions, 3); /* should a library's lack close-on-exec */
-    if (cwd)
-        posix_spawn_file_actions_addchdir_np(&s->actions, cwd);
-    posix_spawnattr_init(&s->attr);
+    return 0;
+}
+
+static void attributes_init(posix_spawnattr_t *attr)
+{
+    sigset_t none, all;
+
     sigemptyset(&none);
     sigfillset(&all);
-    posix_spawnattr_setsigmask(&s->attr, &none);
-    posix_spawnattr_setsigdefault(&s->attr, &all);
-    posix_spawnattr_setpgroup(&s->attr, 0);
-    posix_spawnattr_setflags(&s->attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigmask(attr, &none);
+    posix_spawnattr_setsigdefault(attr, &all);
+    posix_spawnattr_setpgroup(attr, 0);
+    posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                       POSIX_SPAWN_SETPGROUP);
+}
+
+static int spawn_init(struct spawn *s, const struct job_spec *spec, struct err *err)
+{
+    *s = (struct spawn){.out = {-1, -1}, .err = {-1, -1}};
+    posix_spawnattr_init(&s->attr);
+    attributes_init(&s->attr);
+    posix_spawn_file_actions_init(&s->actions);
+    posix_spawn_file_actions_addopen(&s->actions, 0, "/dev/null", O_RDONLY, 0);
+    if (spec->log_path) {
+        posix_spawn_file_actions_addopen(&s->actions, 1, spec->log_path,
+                                         O_WRONLY | O_CREAT | O_APPEND, 0640);
+        posix_spawn_file_actions_adddup2(&s->actions, 1, 2);
+    } else if (pipes_init(s, err)) {
+        return -1;
+    }
+    /* should a library's descriptor lack close-on-exec */
+    posix_spawn_file_actions_addclosefrom_np(&s->actions, 3);
+    if (spec->cwd)
+        posix_spawn_file_actions_addchdir_np(&s->actions, spec->cwd);
     return 0;
 }
 
@@ -125,8 +147,8 @@ static void spawn_fini(struct spawn *s)
     posix_spawnattr_destroy(&s->attr);
 }
 
-static int spawn_run(struct spawn *s, const char *helper, const char *program, const struct job_spec *spec,
-                     int *ret_pid, struct err *err)
+static int spawn_run(struct spawn *s, const char *helper, const char *program,
+                     const struct job_spec *spec, int *ret_pid, struct err *err)
 {
     static const char *const no_env[] = {NULL};
     size_t n = 0;
@@ -150,13 +172,14 @@ static int spawn_run(struct spawn *s, const char *helper, const char *program, c
                      (char *const *)(uintptr_t)(spec->env ? spec->env : no_env));
     if (rc)
         return err_set(err, ERR_CHILD, rc == EAGAIN || rc == ENOMEM ? NEXT_RETRY : NEXT_REJECT,
-                       "start %s in %s: %s", program, spec->cwd ? spec->cwd : ".", strerrordesc_np(rc));
+                       "start %s in %s, output to %s: %s", program, spec->cwd ? spec->cwd : ".",
+                       spec->log_path ? spec->log_path : "a pipe", strerrordesc_np(rc));
     *ret_pid = pid;
     return 0;
 }
 
-static int watched(struct spawn *s, const char *helper, const char *program, const struct job_spec *spec,
-                   struct job_child *ret, struct err *err)
+static int watched(struct spawn *s, const char *helper, const char *program,
+                   const struct job_spec *spec, struct job_child *ret, struct err *err)
 {
     int pid = -1, pid_fd;
 
@@ -169,7 +192,10 @@ static int watched(struct spawn *s, const char *helper, const char *program, con
         waitpid(pid, NULL, 0);
         return -1;
     }
-    *ret = (struct job_child){.pid = pid, .pid_fd = pid_fd, .out_fd = s->out[0], .err_fd = s->err[0]};
+    ret->pid = pid;
+    ret->pid_fd = pid_fd;
+    ret->out_fd = s->out[0];
+    ret->err_fd = s->err[0];
     s->out[0] = s->err[0] = -1;
     return 0;
 }
@@ -184,8 +210,9 @@ int job__spawn(const struct job_spec *spec, struct job_child *ret, struct err *e
     if (!helper)
         return -1;
     if (!program)
-        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "no program \"%s\" that may be executed", spec->argv[0]);
-    rc = spawn_init(&s, spec->cwd, err);
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "no program \"%s\" that may be executed",
+                       spec->argv[0]);
+    rc = spawn_init(&s, spec, err);
     if (rc == 0)
         rc = watched(&s, helper, program, spec, ret, err);
     spawn_fini(&s);

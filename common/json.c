@@ -1,19 +1,21 @@
-/* Reading.  jansson checks the text (one document, UTF-8, duplicate keys, ranges of numbers); depth is
- * checked before it, since jansson recurses and its own limit of 2,048 is deeper than anything here. */
+/* Reading.  jansson checks the text (one document, UTF-8, duplicate keys, ranges of numbers); depth
+ * is checked before it, since jansson recurses and its own limit of 2,048 is deeper than anything
+ * here. */
 #include "common/json_internal.h"
 
 #include <math.h>
 
 enum {
-    JSON_DEPTH_MAX = 64,         /* our deepest document has 8 levels; code that walks one may recurse */
-    JSON_TEXT_MAX_MIB = 64,      /* a parsed number takes up to 16 times its text: 1 GiB at worst */
+    JSON_DEPTH_MAX = 64,    /* our deepest document has 8 levels; code that walks one may recurse */
+    JSON_TEXT_MAX_MIB = 64, /* a parsed number takes up to 16 times its text: 1 GiB at worst */
 };
 
 struct place {
     int line, column;
 };
 
-/* Where the nesting goes too deep, or line 0.  Escapes matter only for the quote that ends a string. */
+/* Where the nesting goes too deep, or line 0.  Escapes matter only for the quote that ends a
+ * string. */
 static struct place find_too_deep(struct slice text)
 {
     struct place p = {1, 0};
@@ -64,8 +66,8 @@ struct json *json_parse(struct slice text, const char *what, struct err *err)
     json_t *t;
 
     if (text.n > (size_t)JSON_TEXT_MAX_MIB << 20) {
-        err_set(err, ERR_LIMIT, NEXT_REJECT, "%s: JSON text of %zu bytes, %d MiB at most", what, text.n,
-                JSON_TEXT_MAX_MIB);
+        err_set(err, ERR_LIMIT, NEXT_REJECT, "%s: JSON text of %zu bytes, %d MiB at most", what,
+                text.n, JSON_TEXT_MAX_MIB);
         return NULL;
     }
     p = find_too_deep(text);
@@ -139,7 +141,8 @@ const struct json *json_at(const struct json *array, size_t i)
     return json__own(json_array_get(json__mut(array), i));
 }
 
-void *json_next(const struct json *obj, void *it, const char **ret_key, const struct json **ret_value)
+void *json_next(const struct json *obj, void *it, const char **ret_key,
+                const struct json **ret_value)
 {
     json_t *t = json__mut(obj);
 

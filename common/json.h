@@ -18,7 +18,7 @@ struct json; /* a value; a child belongs to its parent */
 
 /* NULL on error: ERR_INVAL "what:line:column: ..." or ERR_LIMIT, both permanent. */
 struct json *json_parse(struct slice text, const char *what, struct err *err);
-void json_free(struct json *root); /* roots only; NULL is fine */
+void json_free(struct json *root);   /* roots only; NULL is fine */
 void json_freep(struct json **root); /* for CLEANUP(json_freep) */
 
 bool json_is_object(const struct json *j);
@@ -27,11 +27,13 @@ bool json_is_string(const struct json *j);
 bool json_is_number(const struct json *j);
 bool json_is_bool(const struct json *j);
 bool json_is_null(const struct json *j); /* JSON null; NULL pointer gives false */
-const struct json *json_get(const struct json *obj, const char *key); /* NULL when absent or no object */
-size_t json_len(const struct json *array_or_object);                  /* 0 for others and NULL */
+/* NULL when absent or no object. */
+const struct json *json_get(const struct json *obj, const char *key);
+size_t json_len(const struct json *array_or_object); /* 0 for others and NULL */
 const struct json *json_at(const struct json *array, size_t i);
 /* Iterate an object: it = NULL to begin; returns NULL at the end. */
-void *json_next(const struct json *obj, void *it, const char **ret_key, const struct json **ret_value);
+void *json_next(const struct json *obj, void *it, const char **ret_key,
+                const struct json **ret_value);
 
 /* Of the value itself; a fallback when it is of another type (or NULL). */
 const char *json_str(const struct json *j, const char *fallback);
@@ -45,13 +47,13 @@ double json_get_num(const struct json *obj, const char *key, double fallback);
 int64_t json_get_int(const struct json *obj, const char *key, int64_t fallback);
 bool json_get_bool(const struct json *obj, const char *key, bool fallback);
 
-/* Build.  set/add take the child; a NULL string is written as null; bytes that are no UTF-8 become
- * U+FFFD, so that what is written can be read. */
+/* Build.  set/add take the child, json_set and json_add return it, borrowed; a NULL string is
+ * written as null; bytes that are no UTF-8 become U+FFFD, so that what is written can be read. */
 struct json *json_object(void);
 struct json *json_array(void);
 struct json *json_copy(const struct json *j); /* deep */
-struct json *json_set(struct json *obj, const char *key, struct json *child); /* returns child (borrowed) */
-struct json *json_add(struct json *array, struct json *child);               /* returns child (borrowed) */
+struct json *json_set(struct json *obj, const char *key, struct json *child);
+struct json *json_add(struct json *array, struct json *child);
 void json_set_str(struct json *obj, const char *key, const char *v);
 void json_set_num(struct json *obj, const char *key, double v);
 void json_set_int(struct json *obj, const char *key, int64_t v);

@@ -1,5 +1,5 @@
-/* Building and writing.  Own writer, since jansson writes doubles with 17 digits and cannot hold one
- * that is not finite. */
+/* Building and writing.  Own writer, since jansson writes doubles with 17 digits and cannot hold
+ * one that is not finite. */
 #include "common/json_internal.h"
 
 #include <inttypes.h>
@@ -124,7 +124,7 @@ void json_add_int(struct json *array, int64_t v)
     json_add(array, json__own(json_integer(v)));
 }
 
-/* --- text --------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 struct writer {
     struct buf *out;

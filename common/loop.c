@@ -1,9 +1,9 @@
 /* Guarantees: a callback never runs inside the call that asked for it; what was deferred or posted
  * before loop_free still runs; loop_free leaves nothing behind, or aborts and so names the owner.
- * Mechanism: deferred calls run in libuv's check phase, with an idle handle to keep the poll before it
- * from blocking; posts arrive by one uv_async.  libuv's UV_RUN_ONCE runs due timers and then still waits
- * for the next event, so in loop_turn each callback asks for a stop, which makes that wait empty.
- * Left out on purpose: canceling posts and work; an owner waits for them instead. */
+ * Mechanism: deferred calls run in libuv's check phase, with an idle handle to keep the poll before
+ * it from blocking; posts arrive by one uv_async.  libuv's UV_RUN_ONCE runs due timers and then
+ * still waits for the next event, so in loop_turn each callback asks for a stop, which makes that
+ * wait empty. Left out on purpose: canceling posts and work; an owner waits for them instead. */
 #include "common/loop_internal.h"
 
 #include <signal.h>
@@ -13,7 +13,7 @@
 #include "common/mem.h"
 
 enum {
-    LOOP_FREE_ROUNDS_MAX = 10000, /* a task that defers itself again for ever would hang loop_free */
+    LOOP_FREE_ROUNDS_MAX = 10000, /* a task that defers itself for ever would hang loop_free */
     LOOP_UNTIL_SLICE_MS = 10,     /* a condition may also be made true by another thread */
 };
 
@@ -168,7 +168,8 @@ void loop_free(struct loop *l)
     uv_close((uv_handle_t *)&l->after, NULL);
     uv_close((uv_handle_t *)&l->no_wait, NULL);
     uv_close((uv_handle_t *)&l->guard, NULL);
-    /* Close callbacks come at the end of a turn; those of timers freed in the first one, in the next. */
+    /* Close callbacks come at the end of a turn; those of timers freed in the first one, in the
+     * next. */
     run_uv(l, UV_RUN_NOWAIT);
     run_uv(l, UV_RUN_NOWAIT);
     BUG_ON(uv_loop_close(&l->uv) != 0); /* a handle made through loop_uv() was not closed */
@@ -204,7 +205,8 @@ void loop_turn(struct loop *l, int timeout_ms)
         uv_update_time(&l->uv);
         uv_timer_start(&l->guard, on_guard, (uint64_t)timeout_ms, 0);
     } else {
-        uv_ref((uv_handle_t *)&l->wake); /* a post from another thread is something that may happen */
+        uv_ref(
+            (uv_handle_t *)&l->wake); /* a post from another thread is something that may happen */
     }
     run_uv(l, UV_RUN_ONCE);
     uv_unref((uv_handle_t *)&l->wake);

@@ -9,11 +9,14 @@
 struct loop;
 struct uv_loop_s;
 
+/* Also has the process ignore SIGPIPE. */
 int loop_new(struct loop **ret, struct err *err) WARN_UNUSED;
-void loop_free(struct loop *l);      /* closes what is left; BUG when a handle's owner is still alive */
-void loop_run(struct loop *l);       /* until loop_stop or nothing is left */
+/* Waits for work, runs what was deferred or posted, closes; BUG when a handle's owner is still
+ * alive. */
+void loop_free(struct loop *l);
+void loop_run(struct loop *l); /* until loop_stop or nothing is left */
 void loop_stop(struct loop *l);
-/* One turn; waits at most timeout_ms (-1: until something happens).  For tests and command lines. */
+/* One turn; waits at most timeout_ms (-1: until something happens).  For tests, command lines. */
 void loop_turn(struct loop *l, int timeout_ms);
 /* Turns until cond(ctx) is true or timeout_ms passed; returns cond's last value. */
 bool loop_until(struct loop *l, bool (*cond)(void *ctx), void *ctx, int timeout_ms);
@@ -34,11 +37,15 @@ void loop_watch_free(struct loop_watch *w); /* NULL is fine */
 void loop_defer(struct loop *l, loop_fn fn, void *ctx);
 /* Any thread: runs fn on the loop thread. */
 void loop_post(struct loop *l, loop_fn fn, void *ctx);
-/* SIGTERM and SIGINT; the second signal ends the process at once with 128+n. */
+/* SIGTERM and SIGINT; the second signal ends the process at once with 128+n, even when the loop is
+ * stuck.  Every loop that asked is told of the first. */
 void loop_on_stop_signal(struct loop *l, loop_fn fn, void *ctx);
 
-/* Work on the pool: `run` on a pool thread touches only ctx; `done` on the loop thread afterwards. */
+/* Work on the pool: `run` on a pool thread touches only ctx; `done` (or NULL) follows on the loop
+ * thread.  It cannot be canceled: loop_free waits for it.  The pool has 4 threads (libuv's
+ * UV_THREADPOOL_SIZE sets it), shared by all loops of the process. */
 struct work;
-struct work *work_submit(struct loop *l, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
+struct work *work_submit(struct loop *l, void (*run)(void *ctx), void (*done)(void *ctx),
+                         void *ctx);
 
 #endif

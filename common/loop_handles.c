@@ -48,7 +48,8 @@ struct loop_timer *loop_timer_new(struct loop *l, loop_fn fn, void *ctx)
 
 void loop_timer_start(struct loop_timer *t, int64_t delay_ms)
 {
-    /* The loop's notion of now is that of the turn's begin: after a slow callback it would fire early. */
+    /* The loop's notion of now is that of the turn's begin: after a slow callback it would fire
+     * early. */
     uv_update_time(&t->loop->uv);
     uv_timer_start(&t->uv, on_timer, delay_ms > 0 ? (uint64_t)delay_ms : 0, 0);
 }

@@ -1,6 +1,6 @@
-/* SIGTERM and SIGINT.  Not libuv's signal handles: those need the loop to turn, and the second signal
- * is for the process whose loop does not turn any more.  The handler here tells each loop by an
- * eventfd the first time and ends the process the second time. */
+/* SIGTERM and SIGINT.  Not libuv's signal handles: those need the loop to turn, and the second
+ * signal is for the process whose loop does not turn any more.  The handler here tells each loop by
+ * an eventfd the first time and ends the process the second time. */
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>

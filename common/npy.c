@@ -1,5 +1,5 @@
-/* The header: "\x93NUMPY", version, length, and the text of a Python dict with three keys.  Only that
- * is parsed, no Python expression; a dtype with pickled objects cannot even be said. */
+/* The header: "\x93NUMPY", version, length, and the text of a Python dict with three keys.  Only
+ * that is parsed, no Python expression; a dtype with pickled objects cannot even be said. */
 #include "common/npy.h"
 
 #include <string.h>
@@ -7,14 +7,16 @@
 #include "common/fsx.h"
 #include "common/npy_internal.h"
 
-enum { NPY_HEADER_MAX_BYTES = 64 << 10 }; /* version 1.0 cannot be longer; with 2 dimensions 128 do */
+enum {
+    NPY_HEADER_MAX_BYTES = 64 << 10
+}; /* version 1.0 cannot be longer; with 2 dimensions 128 do */
 
 static const struct {
     const char *descr;
     size_t size_bytes;
 } types[NPY_TYPE_COUNT] = {
-    [NPY_F32] = {"<f4", 4}, [NPY_F64] = {"<f8", 8}, [NPY_I8] = {"|i1", 1},  [NPY_I16] = {"<i2", 2},
-    [NPY_I32] = {"<i4", 4}, [NPY_I64] = {"<i8", 8}, [NPY_U8] = {"|u1", 1},  [NPY_U16] = {"<u2", 2},
+    [NPY_F32] = {"<f4", 4}, [NPY_F64] = {"<f8", 8}, [NPY_I8] = {"|i1", 1},   [NPY_I16] = {"<i2", 2},
+    [NPY_I32] = {"<i4", 4}, [NPY_I64] = {"<i8", 8}, [NPY_U8] = {"|u1", 1},   [NPY_U16] = {"<u2", 2},
     [NPY_U32] = {"<u4", 4}, [NPY_U64] = {"<u8", 8}, [NPY_BOOL] = {"|b1", 1},
 };
 
@@ -98,12 +100,14 @@ static int take_type(struct cursor *c, enum npy_type *ret)
     for (size_t i = 0; i < NPY_TYPE_COUNT; i++)
         /* the byte order of one byte is written as '|', and by some as '<' */
         if (slice_eq_str(s, types[i].descr) ||
-            (types[i].size_bytes == 1 && s.n == 3 && s.p[0] == '<' && !memcmp(s.p + 1, types[i].descr + 1, 2))) {
+            (types[i].size_bytes == 1 && s.n == 3 && s.p[0] == '<' &&
+             !memcmp(s.p + 1, types[i].descr + 1, 2))) {
             *ret = (enum npy_type)i;
             return 0;
         }
     if (s.n && s.p[0] == '>')
-        return fail(c, "big-endian data is not taken; a.astype(a.dtype.newbyteorder('<')) converts");
+        return fail(c,
+                    "big-endian data is not taken; a.astype(a.dtype.newbyteorder('<')) converts");
     return fail(c, "this dtype is not taken: float32, float64, bool and integers are");
 }
 
@@ -156,7 +160,10 @@ static int take_entry(struct cursor *c, struct npy_header *h, unsigned *seen)
 
     if (take_string(c, &key))
         return -1;
-    bit = slice_eq_str(key, "descr") ? 1 : slice_eq_str(key, "fortran_order") ? 2 : slice_eq_str(key, "shape") ? 4 : 0;
+    bit = slice_eq_str(key, "descr")           ? 1
+          : slice_eq_str(key, "fortran_order") ? 2
+          : slice_eq_str(key, "shape")         ? 4
+                                               : 0;
     if (!bit)
         return fail(c, "a key other than descr, fortran_order and shape");
     if (*seen & bit)
@@ -195,7 +202,8 @@ static int take_dict(struct cursor *c, struct npy_header *h)
 }
 
 /* Sets the length of the dict's text and where it begins. */
-static int prefix_parse(struct slice head, const char *what, size_t *ret_at, size_t *ret_n, struct err *err)
+static int prefix_parse(struct slice head, const char *what, size_t *ret_at, size_t *ret_n,
+                        struct err *err)
 {
     const unsigned char *b = (const unsigned char *)head.p;
 
@@ -208,10 +216,12 @@ static int prefix_parse(struct slice head, const char *what, size_t *ret_at, siz
         *ret_at = 12;
         *ret_n = (size_t)b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24;
     } else {
-        return err_inval(err, "%s: npy format %d.%d is not known (1.0, 2.0 and 3.0 are)", what, b[6], b[7]);
+        return err_inval(err, "%s: npy format %d.%d is not known (1.0, 2.0 and 3.0 are)", what,
+                         b[6], b[7]);
     }
     if (*ret_n > NPY_HEADER_MAX_BYTES)
-        return err_inval(err, "%s: npy header of %zu bytes, %d at most", what, *ret_n, NPY_HEADER_MAX_BYTES);
+        return err_inval(err, "%s: npy header of %zu bytes, %d at most", what, *ret_n,
+                         NPY_HEADER_MAX_BYTES);
     if (*ret_n > head.n - *ret_at)
         return err_inval(err, "%s: npy header of %zu bytes is cut off", what, *ret_n);
     return 0;
@@ -231,7 +241,8 @@ int npy_parse_header(struct slice head, const char *what, struct npy_header *ret
         return -1;
     h.data_offset = at + n;
     if (__builtin_mul_overflow(h.rows, h.cols, &bytes) ||
-        __builtin_mul_overflow(bytes, npy_type_size(h.type), &bytes) || bytes > INT64_MAX - h.data_offset)
+        __builtin_mul_overflow(bytes, npy_type_size(h.type), &bytes) ||
+        bytes > INT64_MAX - h.data_offset)
         return err_inval(err, "%s: npy shape (%zu, %zu) is too large", what, h.rows, h.cols);
     *ret = h;
     return 0;
@@ -255,8 +266,9 @@ int npy_open(const char *path, struct npy_file *ret, struct err *err)
 
         fsx_map_close(&map);
         if (has == want)
-            return err_inval(err, "%s: npy data begins at byte %zu, which is no multiple of its item size",
-                             path, h.data_offset);
+            return err_inval(
+                err, "%s: npy data begins at byte %zu, which is no multiple of its item size", path,
+                h.data_offset);
         return err_inval(err, "%s: npy file of %zu bytes, its header says %zu", path, has, want);
     }
     *ret = (struct npy_file){

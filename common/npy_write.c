@@ -24,7 +24,8 @@ static int fail_io(const char *what, const char *path, struct err *err)
     return err_io(err, "%s %s: %s", what, path, strerrordesc_np(errno));
 }
 
-/* 10 bytes of prefix, 61 of fixed text and at most 2 x 20 digits, rounded up to 64 as the format asks. */
+/* 10 bytes of prefix, 61 of fixed text and at most 2 x 20 digits, rounded up to 64 as the format
+ * asks. */
 void npy_head(enum npy_type t, size_t ndim, size_t rows, size_t cols, char out[NPY_HEAD_BYTES])
 {
     CLEANUP(buf_fini) struct buf b = {0};

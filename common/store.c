@@ -1,5 +1,5 @@
-/* Opening.  A file that cannot be trusted is not repaired but moved aside: what is in it can be built
- * anew from the log, and half of a fold is worse than none. */
+/* Opening.  A file that cannot be trusted is not repaired but moved aside: what is in it can be
+ * built anew from the log, and half of a fold is worse than none. */
 #include "common/store_internal.h"
 
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include "common/mem.h"
 
 enum {
-    BUSY_TIMEOUT_MS = 5000,             /* for a reader's checkpoint or a backup in another process */
-    CHECK_MAX_BYTES = 256 << 20,        /* quick_check reads the whole file, a second for so much */
+    BUSY_TIMEOUT_MS = 5000,      /* for a reader's checkpoint or a backup in another process */
+    CHECK_MAX_BYTES = 256 << 20, /* quick_check reads the whole file, a second for so much */
 };
 
 /* NORMAL: a power cut may lose the last commits, never the file's order; the log has them. */
@@ -58,7 +58,8 @@ int store__fail(struct store *st, int rc, const char *what, struct err *err)
     BUG_ON((rc & 0xff) == SQLITE_NOMEM);
     if (is_damage(rc)) {
         st->is_damaged = true;
-        return err_set(err, code, NEXT_FATAL, "%s: %s: %s; it is set aside when this process ends, and built anew",
+        return err_set(err, code, NEXT_FATAL,
+                       "%s: %s: %s; it is set aside when this process ends, and built anew",
                        st->path, what, sqlite3_errmsg(st->db));
     }
     return err_set(err, code, next_of(rc), "%s: %s: %s", st->path, what, sqlite3_errmsg(st->db));
@@ -74,7 +75,8 @@ int store_exec(struct store *st, const char *sql, struct err *err)
 int store_begin(struct store *st, struct err *err)
 {
     BUG_ON(st->in_transaction);
-    if (store_exec(st, "BEGIN IMMEDIATE", err)) /* waits for the lock here, not somewhere in the middle */
+    if (store_exec(st, "BEGIN IMMEDIATE",
+                   err)) /* waits for the lock here, not somewhere in the middle */
         return -1;
     st->in_transaction = true;
     return 0;
@@ -98,7 +100,7 @@ void store_rollback(struct store *st)
     sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-/* --- open ---------------------------------------------------------------------------------------- */
+/* --- open ------------------------------------------------------------------------------------ */
 
 static void remove_beside(const char *path, const char *suffix)
 {
@@ -216,7 +218,8 @@ static int open_once(const char *path, const char *const *migrations, size_t n, 
     int rc;
 
     st->path = xstrdup(path);
-    rc = sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    rc = sqlite3_open_v2(path, &st->db,
+                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     BUG_ON(!st->db);
     if (rc != SQLITE_OK) {
         store__fail(st, rc, "open", err);
@@ -224,7 +227,8 @@ static int open_once(const char *path, const char *const *migrations, size_t n, 
         sqlite3_extended_result_codes(st->db, 1);
         sqlite3_busy_timeout(st->db, BUSY_TIMEOUT_MS);
         sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-        if (store_exec(st, pragmas, err) == 0 && check(st, err) == 0 && migrate(st, migrations, n, err) == 0) {
+        if (store_exec(st, pragmas, err) == 0 && check(st, err) == 0 &&
+            migrate(st, migrations, n, err) == 0) {
             *ret = st;
             return 0;
         }

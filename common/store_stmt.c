@@ -7,7 +7,9 @@
 
 #include "common/mem.h"
 
-enum { STORE_STATEMENTS_MAX = 512 }; /* each is some kB; more means that somebody builds SQL from data */
+enum {
+    STORE_STATEMENTS_MAX = 512
+}; /* each is some kB; more means that somebody builds SQL from data */
 
 static size_t bucket_of(const char *sql)
 {
@@ -98,7 +100,8 @@ void stmt_bind_int(struct stmt *s, int index, int64_t v)
 
 void stmt_bind_num(struct stmt *s, int index, double v)
 {
-    bound(s, isfinite(v) ? sqlite3_bind_double(to_bind(s), index, v) : sqlite3_bind_null(to_bind(s), index));
+    bound(s, isfinite(v) ? sqlite3_bind_double(to_bind(s), index, v)
+                         : sqlite3_bind_null(to_bind(s), index));
 }
 
 void stmt_bind_str(struct stmt *s, int index, const char *v)

@@ -7,9 +7,10 @@
 #include <yaml.h>
 
 enum {
-    YAML_TEXT_MAX_BYTES = 1 << 20, /* written by people; a parsed node takes up to 100 times its text */
+    YAML_TEXT_MAX_BYTES = 1 << 20, /* written by people; parsed, it takes up to 100 times as much */
     YAML_DEPTH_MAX = 32,           /* our deepest declaration has 6 levels */
-    YAML_KEYS_MAX = 10000,         /* of one mapping, as a contract of so many columns; keys are searched one by one */
+    YAML_KEYS_MAX =
+        10000, /* of one mapping, for a contract of so many columns; searched one by one */
 };
 
 struct level {
@@ -175,7 +176,8 @@ static int on_event(struct builder *b, const yaml_event_t *ev)
     case YAML_DOCUMENT_START_EVENT:
         if (b->root)
             return fail_at(b, ev->start_mark, "a second document begins: one per file");
-        if (ev->data.document_start.tag_directives.start != ev->data.document_start.tag_directives.end)
+        if (ev->data.document_start.tag_directives.start !=
+            ev->data.document_start.tag_directives.end)
             return fail_at(b, ev->start_mark, "%TAG is not taken");
         return 0;
     case YAML_ALIAS_EVENT:
@@ -183,11 +185,13 @@ static int on_event(struct builder *b, const yaml_event_t *ev)
     case YAML_SCALAR_EVENT:
         return on_scalar(b, ev);
     case YAML_SEQUENCE_START_EVENT:
-        if (refuse_extras(b, ev->data.sequence_start.anchor, ev->data.sequence_start.tag, ev->start_mark))
+        if (refuse_extras(b, ev->data.sequence_start.anchor, ev->data.sequence_start.tag,
+                          ev->start_mark))
             return -1;
         return place(b, node_new(b, YAML_SEQUENCE, ev->start_mark), ev->start_mark);
     case YAML_MAPPING_START_EVENT:
-        if (refuse_extras(b, ev->data.mapping_start.anchor, ev->data.mapping_start.tag, ev->start_mark))
+        if (refuse_extras(b, ev->data.mapping_start.anchor, ev->data.mapping_start.tag,
+                          ev->start_mark))
             return -1;
         return place(b, node_new(b, YAML_MAPPING, ev->start_mark), ev->start_mark);
     case YAML_SEQUENCE_END_EVENT:
@@ -218,8 +222,8 @@ static int build(struct builder *b)
     }
 }
 
-int yaml_parse(struct slice text, const char *what, struct arena *arena, const struct yaml_node **ret,
-               struct err *err)
+int yaml_parse(struct slice text, const char *what, struct arena *arena,
+               const struct yaml_node **ret, struct err *err)
 {
     struct builder b = {.what = what, .text = text, .arena = arena, .err = err};
     int rc;

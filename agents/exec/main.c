@@ -1,6 +1,6 @@
-/* relearn-exec: takes on what must be set between fork and exec, then becomes the command.  common/job.c
- * starts it; a program of its own, because posix_spawn can set none of this and fork() is not safe in a
- * process that has used OpenMP. */
+/* relearn-exec: takes on what must be set between fork and exec, then becomes the command.
+ * common/job.c starts it; a program of its own, because posix_spawn can set none of this and fork()
+ * is not safe in a process that has used OpenMP. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ enum {
     ARG_FILE_BYTES,
     ARG_PATH,
     ARG_ARGV,
-    CPU_GRACE_S = 5,    /* from SIGXCPU, which may be caught, to SIGKILL */
+    CPU_GRACE_S = 5,     /* from SIGXCPU, which may be caught, to SIGKILL */
     EXIT_NO_START = 126, /* as a shell has it for what cannot be executed */
 };
 
@@ -54,17 +54,18 @@ int main(int argc, char **argv)
     struct rlimit no_core = {0, 0};
 
     if (argc <= ARG_ARGV) {
-        fputs("usage: relearn-exec PARENT-PID CPU-SECONDS FILE-BYTES PATH ARGV0 [ARG...]\n"
-              "Sets limits (0: none) and dies with its parent; then becomes PATH. Agents start it.\n",
-              stderr);
+        fputs(
+            "usage: relearn-exec PARENT-PID CPU-SECONDS FILE-BYTES PATH ARGV0 [ARG...]\n"
+            "Sets limits (0: none) and dies with its parent; then becomes PATH. Agents start it.\n",
+            stderr);
         return 2;
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL))
         return fail("prctl");
     if (getppid() != (pid_t)strtol(argv[ARG_PARENT], NULL, 10))
         return EXIT_NO_START; /* the parent died before it could be watched */
-    if (limit(RLIMIT_CPU, argv[ARG_CPU_S], CPU_GRACE_S) || limit(RLIMIT_FSIZE, argv[ARG_FILE_BYTES], 0) ||
-        setrlimit(RLIMIT_CORE, &no_core))
+    if (limit(RLIMIT_CPU, argv[ARG_CPU_S], CPU_GRACE_S) ||
+        limit(RLIMIT_FSIZE, argv[ARG_FILE_BYTES], 0) || setrlimit(RLIMIT_CORE, &no_core))
         return fail("setrlimit");
     prefer_as_victim();
     execv(argv[ARG_PATH], argv + ARG_ARGV);

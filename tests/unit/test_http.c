@@ -18,8 +18,8 @@
 #include "common/httpd.h"
 #include "common/mem.h"
 
-/* A server on a loop of its own thread; beside it, where a test asks for it, a listener that answers one
- * connection with fixed bytes. */
+/* A server on a loop of its own thread; beside it, where a test asks for it, a listener that
+ * answers one connection with fixed bytes. */
 struct fixture {
     pthread_t thread;
     struct loop *loop;
@@ -38,7 +38,8 @@ static void redirect(struct httpd_request *rq, const char *to)
 {
     CLEANUP_FREE char *line = xasprintf("Location: %s", to);
 
-    httpd_answer_headers(rq, 302, "text/plain", (const char *const[]){line, NULL}, slice_str("elsewhere"));
+    httpd_answer_headers(rq, 302, "text/plain", (const char *const[]){line, NULL},
+                         slice_str("elsewhere"));
 }
 
 static void echo(struct httpd_request *rq)
@@ -47,11 +48,12 @@ static void echo(struct httpd_request *rq)
     const char *one = httpd_header(rq, "X-One"), *agent = httpd_header(rq, "User-Agent");
     CLEANUP(buf_fini) struct buf b = {0};
 
-    buf_addf(&b, "%s %s type=%s expect=%s one=%s agent=%.8s [", httpd_method(rq), httpd_path(rq), type ? type : "-",
-             expect ? expect : "-", one ? one : "-", agent ? agent : "-");
+    buf_addf(&b, "%s %s type=%s expect=%s one=%s agent=%.8s [", httpd_method(rq), httpd_path(rq),
+             type ? type : "-", expect ? expect : "-", one ? one : "-", agent ? agent : "-");
     buf_add(&b, httpd_body(rq).p, httpd_body(rq).n);
     buf_add_str(&b, "]");
-    httpd_answer_headers(rq, 200, "text/plain; charset=utf-8", (const char *const[]){"ETag: \"v1\"", NULL}, buf_slice(&b));
+    httpd_answer_headers(rq, 200, "text/plain; charset=utf-8",
+                         (const char *const[]){"ETag: \"v1\"", NULL}, buf_slice(&b));
 }
 
 static void on_request(void *ctx, struct httpd_request *rq)
@@ -137,7 +139,8 @@ static void *serve_raw(void *ctx)
     char in[4096];
     size_t n = strlen(f->raw_answer);
 
-    if (recv(fd, in, sizeof(in), 0) > 0 && send(fd, f->raw_answer, n, MSG_NOSIGNAL) == (ssize_t)n && f->raw_stays_open)
+    if (recv(fd, in, sizeof(in), 0) > 0 && send(fd, f->raw_answer, n, MSG_NOSIGNAL) == (ssize_t)n &&
+        f->raw_stays_open)
         while (recv(fd, in, sizeof(in), 0) > 0)
             continue;
     close(fd);
@@ -156,7 +159,8 @@ static const char *raw_server(struct fixture *f, const char *answer, bool stays_
     assert_int_equal(bind(f->raw_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     assert_int_equal(listen(f->raw_fd, 4), 0);
     assert_int_equal(getsockname(f->raw_fd, (struct sockaddr *)&sa, &n), 0);
-    snprintf(f->raw_url, sizeof(f->raw_url), "http://127.0.0.1:%d/raw?secret=1", ntohs(sa.sin_port));
+    snprintf(f->raw_url, sizeof(f->raw_url), "http://127.0.0.1:%d/raw?secret=1",
+             ntohs(sa.sin_port));
     assert_int_equal(pthread_create(&f->raw_thread, NULL, serve_raw, f), 0);
     return f->raw_url;
 }
@@ -169,7 +173,8 @@ static int call(const char *url, struct http_request rq, struct http_response *r
     return http_call(&rq, r, err);
 }
 
-static int call_path(struct fixture *f, const char *path, struct http_request rq, struct http_response *r, struct err *err)
+static int call_path(struct fixture *f, const char *path, struct http_request rq,
+                     struct http_response *r, struct err *err)
 {
     CLEANUP_FREE char *url = xasprintf("%s%s", f->base, path);
 
@@ -199,9 +204,11 @@ static void methods_and_bodies_are_sent_as_they_are(void **state)
         const char *answer;
     } rows[] = {
         {{.body = slice_str("{}")}, "POST /e type=- expect=- one=- agent=relearn/ [{}]"},
-        {{.body = slice_str("{}"), .headers = headers}, "POST /e type=application/json expect=- one=1 agent=relearn/ [{}]"},
+        {{.body = slice_str("{}"), .headers = headers},
+         "POST /e type=application/json expect=- one=1 agent=relearn/ [{}]"},
         {{.method = "POST"}, "POST /e type=- expect=- one=- agent=relearn/ []"},
-        {{.method = "PUT", .body = slice_str("x")}, "PUT /e type=- expect=- one=- agent=relearn/ [x]"},
+        {{.method = "PUT", .body = slice_str("x")},
+         "PUT /e type=- expect=- one=- agent=relearn/ [x]"},
         {{.method = "DELETE"}, "DELETE /e type=- expect=- one=- agent=relearn/ []"},
         {{.method = "GET"}, "GET /e type=- expect=- one=- agent=relearn/ []"},
         {{.method = "HEAD"}, ""},
@@ -266,7 +273,9 @@ static void redirects_are_followed_to_http_and_not_for_ever(void **state)
 
 static void urls_that_are_no_http_are_refused(void **state)
 {
-    static const char *const bad[] = {"", "x", "file:///etc/passwd", "ftp://h/x", "gopher://h", "http://", "http://h:99999/", "http://a b/", "//h/x"};
+    static const char *const bad[] = {"",           "x",       "file:///etc/passwd", "ftp://h/x",
+                                      "gopher://h", "http://", "http://h:99999/",    "http://a b/",
+                                      "//h/x"};
     struct http_response r;
     struct err err;
 
@@ -277,7 +286,11 @@ static void urls_that_are_no_http_are_refused(void **state)
         assert_int_equal(err.code, ERR_INVAL);
         assert_int_equal(err.next, NEXT_REJECT);
     }
-    assert_int_equal(call("http://127.0.0.1/", (struct http_request){.headers = (const char *const[]){"A: b\r\nC: d", NULL}}, &r, &err), -1);
+    assert_int_equal(
+        call("http://127.0.0.1/",
+             (struct http_request){.headers = (const char *const[]){"A: b\r\nC: d", NULL}}, &r,
+             &err),
+        -1);
     assert_int_equal(err.code, ERR_INVAL);
 }
 
@@ -293,14 +306,16 @@ static void what_cannot_be_reached_is_to_be_tried_again(void **state)
     assert_int_equal(err.next, NEXT_RETRY);
     assert_null(strstr(err.msg, "secret"));
     assert_non_null(strstr(err.msg, "/raw: "));
-    assert_int_equal(call("http://user:secret@127.0.0.1:1/x", (struct http_request){0}, &r, &err), -1); /* refused */
+    assert_int_equal(call("http://user:secret@127.0.0.1:1/x", (struct http_request){0}, &r, &err),
+                     -1); /* refused */
     assert_int_equal(err.code, ERR_HTTP);
     assert_null(strstr(err.msg, "secret"));
 }
 
 static void a_body_that_ends_early_is_an_error(void **state)
 {
-    const char *url = raw_server(*state, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", false);
+    const char *url =
+        raw_server(*state, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", false);
     struct http_response r;
     struct err err;
 
@@ -311,7 +326,8 @@ static void a_body_that_ends_early_is_an_error(void **state)
 
 static void a_chunked_body_that_ends_early_is_an_error(void **state)
 {
-    const char *url = raw_server(*state, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n", false);
+    const char *url = raw_server(
+        *state, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n", false);
     struct http_response r;
     struct err err;
 
@@ -324,18 +340,21 @@ static void a_server_that_does_not_answer_meets_the_timeout(void **state)
     struct http_response r;
     struct err err;
 
-    assert_int_equal(call_path(*state, "/hang", (struct http_request){.timeout_ms = 50}, &r, &err), -1);
+    assert_int_equal(call_path(*state, "/hang", (struct http_request){.timeout_ms = 50}, &r, &err),
+                     -1);
     assert_int_equal(err.code, ERR_TIMEOUT);
     assert_int_equal(err.next, NEXT_RETRY);
 }
 
 static void a_body_that_stops_coming_is_a_stall(void **state)
 {
-    const char *url = raw_server(*state, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", true);
+    const char *url =
+        raw_server(*state, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", true);
     struct http_response r;
     struct err err;
 
-    assert_int_equal(call(url, (struct http_request){.timeout_ms = -1, .stall_ms = 100}, &r, &err), -1);
+    assert_int_equal(call(url, (struct http_request){.timeout_ms = -1, .stall_ms = 100}, &r, &err),
+                     -1);
     assert_int_equal(err.code, ERR_TIMEOUT);
     assert_non_null(strstr(err.msg, "no data comes any more"));
 }
@@ -362,7 +381,10 @@ static void a_call_can_be_canceled_from_another_thread(void **state)
     struct err err;
 
     assert_int_equal(pthread_create(&thread, NULL, cancel_it, &c), 0);
-    assert_int_equal(call_path(c.f, "/hang", (struct http_request){.timeout_ms = -1, .cancel = &c.cancel}, &r, &err), -1);
+    assert_int_equal(call_path(c.f, "/hang",
+                               (struct http_request){.timeout_ms = -1, .cancel = &c.cancel}, &r,
+                               &err),
+                     -1);
     assert_int_equal(err.code, ERR_CANCELED);
     pthread_join(thread, NULL);
 }
@@ -372,17 +394,20 @@ static void a_body_above_its_cap_is_an_error(void **state)
     struct http_response r;
     struct err err;
 
-    assert_int_equal(call_path(*state, "/big", (struct http_request){.cap_bytes = 99999}, &r, &err), -1);
+    assert_int_equal(call_path(*state, "/big", (struct http_request){.cap_bytes = 99999}, &r, &err),
+                     -1);
     assert_int_equal(err.code, ERR_LIMIT);
     assert_int_equal(err.next, NEXT_REJECT);
-    assert_int_equal(call_path(*state, "/big", (struct http_request){.cap_bytes = 100000}, &r, &err), 0);
+    assert_int_equal(
+        call_path(*state, "/big", (struct http_request){.cap_bytes = 100000}, &r, &err), 0);
     assert_int_equal(r.body.len, 100000);
     http_response_fini(&r);
 }
 
 static void an_unannounced_body_above_its_cap_is_an_error(void **state)
 {
-    const char *url = raw_server(*state, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n0123456789", false);
+    const char *url =
+        raw_server(*state, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n0123456789", false);
     struct http_response r;
     struct err err;
 
@@ -407,13 +432,19 @@ static void a_sink_gets_the_body_and_may_stop_it(void **state)
     struct http_response r;
     struct err err;
 
-    assert_int_equal(call_path(*state, "/big", (struct http_request){.sink = count_bytes, .ctx = &left, .cap_bytes = 1}, &r, &err), 0);
+    assert_int_equal(
+        call_path(*state, "/big",
+                  (struct http_request){.sink = count_bytes, .ctx = &left, .cap_bytes = 1}, &r,
+                  &err),
+        0);
     assert_int_equal(left, 0);
     assert_int_equal(r.body.len, 0);
     assert_int_equal(r.content_length, 100000);
     http_response_fini(&r);
     left = 50000;
-    assert_int_equal(call_path(*state, "/big", (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err), -1);
+    assert_int_equal(call_path(*state, "/big",
+                               (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err),
+                     -1);
     assert_int_equal(err.code, ERR_IO);
     assert_string_equal(err.msg, "the disk is full");
 }
@@ -424,11 +455,15 @@ static void a_sink_gets_nothing_of_a_refusal_which_is_cut(void **state)
     struct http_response r;
     struct err err;
 
-    assert_int_equal(call_path(*state, "/status/404", (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err), 0);
+    assert_int_equal(call_path(*state, "/status/404",
+                               (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err),
+                     0);
     assert_int_equal(r.status, 404);
     assert_string_equal(r.body.data, "sorry");
     http_response_fini(&r);
-    assert_int_equal(call_path(*state, "/big-error", (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err), 0);
+    assert_int_equal(call_path(*state, "/big-error",
+                               (struct http_request){.sink = count_bytes, .ctx = &left}, &r, &err),
+                     0);
     assert_int_equal(r.status, 500);
     assert_int_equal(r.body.len, 64 << 10);
     http_response_fini(&r);
@@ -466,7 +501,8 @@ static void a_client_makes_many_calls_and_survives_failed_ones(void **state)
         assert_int_equal(http_client_call(c, &post, &r, &err), 0);
         assert_true(str_has_prefix(r.body.data, "POST /e type=- "));
         http_response_fini(&r);
-        assert_int_equal(http_client_call(c, &get, &r, &err), 0); /* nothing of the last one is left */
+        assert_int_equal(http_client_call(c, &get, &r, &err),
+                         0); /* nothing of the last one is left */
         assert_true(str_has_prefix(r.body.data, "GET /e type=- "));
         http_response_fini(&r);
         if (i == 10) {

@@ -73,8 +73,11 @@ static void on_request(void *ctx, struct httpd_request *rq)
     }
     if (strcmp(httpd_path(rq), "/headers") == 0) {
         httpd_each_header(rq, "ce_", add_header, &b);
-        buf_addf(&b, " host=%s none=%d", httpd_header(rq, "HOST"), httpd_header(rq, "none") == NULL);
-        httpd_answer_headers(rq, 202, "text/plain", (const char *const[]){"X-One: 1", "X-Bad: a\r\nX-Evil: 1", NULL}, buf_slice(&b));
+        buf_addf(&b, " host=%s none=%d", httpd_header(rq, "HOST"),
+                 httpd_header(rq, "none") == NULL);
+        httpd_answer_headers(rq, 202, "text/plain",
+                             (const char *const[]){"X-One: 1", "X-Bad: a\r\nX-Evil: 1", NULL},
+                             buf_slice(&b));
         return;
     }
     if (strcmp(httpd_path(rq), "/echo") == 0) {
@@ -164,7 +167,8 @@ static void client_await(struct client *c, const char *want)
 {
     c->want = want;
     if (!loop_until(c->f->loop, has_it, c, WAIT_MS))
-        fail_msg("\"%s\" did not come; came: \"%s\"", want ? want : "the end", c->got.data ? c->got.data : "");
+        fail_msg("\"%s\" did not come; came: \"%s\"", want ? want : "the end",
+                 c->got.data ? c->got.data : "");
 }
 
 static void client_forget(struct client *c)
@@ -177,7 +181,8 @@ static void a_request_is_answered_and_the_connection_kept(void **state)
     struct client c = client_open(*state);
 
     for (int i = 0; i < 3; i++) {
-        client_send(&c, "POST /echo?a=1&q=x%20y+z HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+        client_send(
+            &c, "POST /echo?a=1&q=x%20y+z HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
         client_await(&c, "POST /echo q=x y z [hello]");
         assert_true(str_has_prefix(c.got.data, "HTTP/1.1 200 OK\r\n"));
         assert_null(strcasestr(c.got.data, "connection: close"));
@@ -198,9 +203,12 @@ static void bodies_come_whole_whatever_the_pieces(void **state)
     assert_int_equal(f->n_requests, 0);
     client_send(&c, "ef");
     client_await(&c, "[abcdef]");
-    client_send(&c, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
+    client_send(&c, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+                    "chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
     client_await(&c, "[abcdefg]");
-    client_send(&c, "GET /echo HTTP/1.1\r\nHost: h\r\n\r\nGET /echo?q=2 HTTP/1.1\r\nHost: h\r\n\r\n"); /* pipelined */
+    client_send(&c, "GET /echo HTTP/1.1\r\nHost: h\r\n\r\nGET /echo?q=2 HTTP/1.1\r\nHost: "
+                    "h\r\n\r\n"); /* pipelined
+                                   */
     client_await(&c, "q=2 []");
     client_close(&c);
 }
@@ -209,7 +217,8 @@ static void a_head_request_gets_the_headers_of_a_get(void **state)
 {
     struct client c = client_open(*state);
 
-    client_send(&c, "HEAD /echo HTTP/1.1\r\nHost: h\r\n\r\nGET /missing HTTP/1.1\r\nHost: h\r\n\r\n");
+    client_send(&c,
+                "HEAD /echo HTTP/1.1\r\nHost: h\r\n\r\nGET /missing HTTP/1.1\r\nHost: h\r\n\r\n");
     client_await(&c, "{\"error\":\"nothing at \\\"/missing\\\"\"}");
     assert_non_null(strstr(c.got.data, "Content-Length: 16\r\n")); /* of "GET /echo q=- []" */
     assert_null(strstr(c.got.data, "GET /echo"));
@@ -260,7 +269,8 @@ static void headers_are_found_by_name_and_prefix_and_cannot_be_smuggled(void **s
 {
     struct client c = client_open(*state);
 
-    client_send(&c, "GET /headers HTTP/1.1\r\nHost: h\r\nCE_id: 1\r\nother: 2\r\nce_type: t\r\n\r\n");
+    client_send(&c,
+                "GET /headers HTTP/1.1\r\nHost: h\r\nCE_id: 1\r\nother: 2\r\nce_type: t\r\n\r\n");
     client_await(&c, "host=h none=1");
     assert_non_null(strstr(c.got.data, "CE_id=1;ce_type=t;"));
     assert_non_null(strstr(c.got.data, "202 Accepted"));
@@ -281,7 +291,8 @@ static void a_body_above_the_cap_is_413_and_the_connection_goes_on(void **state)
     client_await(&c, "{\"error\":\"the body is too large\"}");
     assert_true(str_has_prefix(c.got.data, "HTTP/1.1 413 "));
     client_forget(&c);
-    client_send(&c, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n");
+    client_send(&c,
+                "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n");
     client_send(&c, body);
     client_send(&c, "\r\n0\r\n\r\n");
     client_await(&c, "too large");
@@ -300,7 +311,9 @@ static void a_body_that_was_announced_or_is_endless_is_not_read(void **state)
     struct client c = client_open(f);
     CLEANUP_FREE char *chunk = xcalloc(1, 100003);
 
-    client_send(&c, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n");
+    client_send(
+        &c,
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n");
     client_await(&c, "HTTP/1.1 413 ");
     client_await(&c, NULL);
     assert_null(strstr(c.got.data, "100 Continue"));
@@ -363,7 +376,8 @@ static void what_is_no_http_is_refused(void **state)
         client_send(&c, bad[i]);
         client_await(&c, NULL);
         if (c.got.len)
-            assert_true(str_has_prefix(c.got.data, "HTTP/1.1 400 ") || str_has_prefix(c.got.data, "HTTP/1.1 505 ") ||
+            assert_true(str_has_prefix(c.got.data, "HTTP/1.1 400 ") ||
+                        str_has_prefix(c.got.data, "HTTP/1.1 505 ") ||
                         str_has_prefix(c.got.data, "HTTP/1.0 400 "));
         client_close(&c);
     }
@@ -526,8 +540,14 @@ static void addresses_are_checked(void **state)
         const char *address;
         enum err_code code;
     } bad[] = {
-        {"", ERR_INVAL},         {"127.0.0.1", ERR_INVAL},    {":80", ERR_INVAL},           {"127.0.0.1:", ERR_INVAL},
-        {"127.0.0.1:x", ERR_INVAL}, {"127.0.0.1:65536", ERR_INVAL}, {"127.0.0.1:-1", ERR_INVAL}, {"[]:1", ERR_INVAL},
+        {"", ERR_INVAL},
+        {"127.0.0.1", ERR_INVAL},
+        {":80", ERR_INVAL},
+        {"127.0.0.1:", ERR_INVAL},
+        {"127.0.0.1:x", ERR_INVAL},
+        {"127.0.0.1:65536", ERR_INVAL},
+        {"127.0.0.1:-1", ERR_INVAL},
+        {"[]:1", ERR_INVAL},
         {"203.0.113.1:0", ERR_IO}, /* not ours */
     };
     struct fixture *f = *state;
@@ -536,7 +556,8 @@ static void addresses_are_checked(void **state)
     CLEANUP_FREE char *taken = xasprintf("127.0.0.1:%d", httpd_port(f->h));
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_int_equal(httpd_open(f->loop, bad[i].address, BODY_CAP, on_request, f, &h, &err), -1);
+        assert_int_equal(httpd_open(f->loop, bad[i].address, BODY_CAP, on_request, f, &h, &err),
+                         -1);
         assert_int_equal(err.code, bad[i].code);
     }
     assert_int_equal(httpd_open(f->loop, taken, BODY_CAP, on_request, f, &h, &err), -1);

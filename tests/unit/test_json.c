@@ -33,8 +33,9 @@ static char *written(const struct json *j, int indent, bool sorted)
 
 static void values_of_every_type_are_read(void **state)
 {
-    CLEANUP(json_freep) struct json *j = parse("{\"s\":\"\\u00e9\\n\",\"i\":-7,\"d\":2.5,\"t\":true,\"n\":null,"
-                                               "\"a\":[1,2,3],\"whole\":3.0,\"big\":1e300}");
+    CLEANUP(json_freep)
+    struct json *j = parse("{\"s\":\"\\u00e9\\n\",\"i\":-7,\"d\":2.5,\"t\":true,\"n\":null,"
+                           "\"a\":[1,2,3],\"whole\":3.0,\"big\":1e300}");
 
     (void)state;
     assert_true(json_is_object(j));
@@ -116,7 +117,8 @@ static void what_is_not_strict_json_is_refused_with_its_place(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct slice text = bad[i].n ? (struct slice){bad[i].text, bad[i].n} : slice_str(bad[i].text);
+        struct slice text =
+            bad[i].n ? (struct slice){bad[i].text, bad[i].n} : slice_str(bad[i].text);
         struct err err = {0};
 
         assert_null(json_parse(text, "doc", &err));
@@ -199,8 +201,9 @@ static void what_is_built_is_written_in_insertion_order_or_sorted(void **state)
     copy = json_copy(j);
     json_set_int(j, "B", 8); /* replaced in its place */
     plain = written(j, 0, false);
-    assert_string_equal(plain, "{\"z\":[-9223372036854775808,0.1,\"q\\\"\\\\/\\u0001\\u001f\\b\\f\\n\\r\\t"
-                               "\x7f\xe2\x82\xac\",{\"b\":true}],\"n\":null,\"a\":null,\"B\":8,\"e\":{}}");
+    assert_string_equal(plain,
+                        "{\"z\":[-9223372036854775808,0.1,\"q\\\"\\\\/\\u0001\\u001f\\b\\f\\n\\r\\t"
+                        "\x7f\xe2\x82\xac\",{\"b\":true}],\"n\":null,\"a\":null,\"B\":8,\"e\":{}}");
     sorted = written(copy, 0, true);
     assert_non_null(strstr(sorted, "{\"B\":7,\"a\":null,\"e\":{},\"n\":null,\"z\":["));
     indented = written(json_get(j, "z"), 2, false);
@@ -223,7 +226,8 @@ static void numbers_that_are_not_finite_are_written_as_null(void **state)
 
 static void doubles_are_short_and_read_back_the_same(void **state)
 {
-    static const double values[] = {0.1, 1.0 / 3, 1e22, -0.0, DBL_MAX, DBL_MIN, 5e-324, 123456789012345680.0, 1e-7};
+    static const double values[] = {
+        0.1, 1.0 / 3, 1e22, -0.0, DBL_MAX, DBL_MIN, 5e-324, 123456789012345680.0, 1e-7};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {

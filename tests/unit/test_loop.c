@@ -82,7 +82,8 @@ static void loop_run_ends_when_nothing_is_left(void **state)
 static void timers_fire_in_order_of_their_time(void **state)
 {
     struct log *g = *state;
-    struct loop_timer *a = loop_timer_new(g->loop, add_a, g), *b = loop_timer_new(g->loop, add_b, g);
+    struct loop_timer *a = loop_timer_new(g->loop, add_a, g),
+                      *b = loop_timer_new(g->loop, add_b, g);
     struct loop_timer *c = loop_timer_new(g->loop, add_c, g);
 
     loop_timer_start(a, 6);

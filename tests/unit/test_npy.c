@@ -16,8 +16,8 @@
 #include "common/mem.h"
 #include "common/npy.h"
 
-/* Files as numpy 2.4.6 writes them: the prefix and the dict here, padded with blanks to the length that
- * the prefix says and ended by \n; then the data. */
+/* Files as numpy 2.4.6 writes them: the prefix and the dict here, padded with blanks to the length
+ * that the prefix says and ended by \n; then the data. */
 #define V1(dict) "\x93NUMPY\x01\x00v\x00" dict
 struct numpy_file {
     const char *head;
@@ -27,30 +27,52 @@ struct numpy_file {
     size_t data_n;
     struct npy_header h;
 };
-#define FILE_V1(dict, d, ...) {V1(dict), sizeof(V1(dict)) - 1, 128, d, sizeof(d) - 1, {.data_offset = 128, __VA_ARGS__}}
+#define FILE_V1(dict, d, ...)                                                                      \
+    {                                                                                              \
+        V1(dict), sizeof(V1(dict)) - 1, 128, d, sizeof(d) - 1,                                     \
+        {                                                                                          \
+            .data_offset = 128, __VA_ARGS__                                                        \
+        }                                                                                          \
+    }
 
 static const struct numpy_file numpy_files[] = {
     FILE_V1("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }",
-            "\x00\x00\xc0\x3f\x00\x00\x00\xc0\x00\x00\x40\x40\x00\x00\x80\x40\x00\x00\xc0\x7f\x00\x00\xc0\x40",
+            "\x00\x00\xc0\x3f\x00\x00\x00\xc0\x00\x00\x40\x40\x00\x00\x80\x40\x00\x00\xc0\x7f\x00"
+            "\x00\xc0\x40",
             .type = NPY_F32, .ndim = 2, .rows = 3, .cols = 2),
     FILE_V1("{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }",
-            "\x9a\x99\x99\x99\x99\x99\xb9\x3f\x9a\x99\x99\x99\x99\x99\xc9\x3f", .type = NPY_F64, .ndim = 1, .rows = 2, .cols = 1),
-    FILE_V1("{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }", "\x01\x00\x01", .type = NPY_BOOL, .ndim = 1, .rows = 3, .cols = 1),
+            "\x9a\x99\x99\x99\x99\x99\xb9\x3f\x9a\x99\x99\x99\x99\x99\xc9\x3f", .type = NPY_F64,
+            .ndim = 1, .rows = 2, .cols = 1),
+    FILE_V1("{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }", "\x01\x00\x01",
+            .type = NPY_BOOL, .ndim = 1, .rows = 3, .cols = 1),
     FILE_V1("{'descr': '<u8', 'fortran_order': False, 'shape': (2,), }",
-            "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80", .type = NPY_U64, .ndim = 1, .rows = 2, .cols = 1),
-    FILE_V1("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }", "", .type = NPY_F32, .ndim = 2, .rows = 0, .cols = 3),
-    FILE_V1("{'descr': '|i1', 'fortran_order': False, 'shape': (2,), }", "\xff\x02", .type = NPY_I8, .ndim = 1, .rows = 2, .cols = 1),
+            "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80", .type = NPY_U64,
+            .ndim = 1, .rows = 2, .cols = 1),
+    FILE_V1("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }", "", .type = NPY_F32,
+            .ndim = 2, .rows = 0, .cols = 3),
+    FILE_V1("{'descr': '|i1', 'fortran_order': False, 'shape': (2,), }", "\xff\x02", .type = NPY_I8,
+            .ndim = 1, .rows = 2, .cols = 1),
 };
 /* numpy.asfortranarray([[1,2,3],[4,5,6]], '<i4'), and [1,2] as '<i8' in versions 2.0 and 3.0 */
 static const struct numpy_file numpy_only_read[] = {
-    {V1("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }"), 68, 128,
-     "\x01\x00\x00\x00\x04\x00\x00\x00\x02\x00\x00\x00\x05\x00\x00\x00\x03\x00\x00\x00\x06\x00\x00\x00", 24,
+    {V1("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }"),
+     68,
+     128,
+     "\x01\x00\x00\x00\x04\x00\x00\x00\x02\x00\x00\x00\x05\x00\x00\x00\x03\x00\x00\x00\x06\x00\x00"
+     "\x00",
+     24,
      {.type = NPY_I32, .ndim = 2, .rows = 2, .cols = 3, .data_offset = 128, .fortran_order = true}},
-    {"\x93NUMPY\x02\x00t\x00\x00\x00{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", 69, 128,
-     "\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00", 16,
+    {"\x93NUMPY\x02\x00t\x00\x00\x00{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }",
+     69,
+     128,
+     "\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00",
+     16,
      {.type = NPY_I64, .ndim = 1, .rows = 2, .cols = 1, .data_offset = 128}},
-    {"\x93NUMPY\x03\x00t\x00\x00\x00{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", 69, 128,
-     "\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00", 16,
+    {"\x93NUMPY\x03\x00t\x00\x00\x00{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }",
+     69,
+     128,
+     "\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00",
+     16,
      {.type = NPY_I64, .ndim = 1, .rows = 2, .cols = 1, .data_offset = 128}},
 };
 
@@ -134,7 +156,8 @@ static void written_files_are_numpys_byte_for_byte(void **state)
         struct err err = {0};
 
         file_bytes(nf, &want);
-        assert_int_equal(npy_write(f->path, nf->h.type, nf->h.ndim, nf->h.rows, nf->h.cols, nf->data, &err), 0);
+        assert_int_equal(
+            npy_write(f->path, nf->h.type, nf->h.ndim, nf->h.rows, nf->h.cols, nf->data, &err), 0);
         assert_int_equal(fsx_read_file(f->path, 1 << 20, &got, &err), 0);
         assert_int_equal(got.len, want.len);
         assert_memory_equal(got.data, want.data, want.len);
@@ -167,7 +190,8 @@ static void rows_are_streamed_and_counted_at_the_end(void **state)
 
 static void the_largest_row_count_fits_the_header(void **state)
 {
-    static const char dict[] = "{'descr': '<f8', 'fortran_order': False, 'shape': (18446744073709551615, 18446744073709551615), }";
+    static const char dict[] = "{'descr': '<f8', 'fortran_order': False, 'shape': "
+                               "(18446744073709551615, 18446744073709551615), }";
 
     (void)state;
     assert_true(10 + sizeof(dict) <= 128);
@@ -240,13 +264,15 @@ static void every_type_is_known_by_its_letter(void **state)
         enum npy_type type;
         size_t size;
     } rows[] = {
-        {"<f4", NPY_F32, 4}, {"<f8", NPY_F64, 8}, {"|i1", NPY_I8, 1},  {"<i1", NPY_I8, 1},  {"<i2", NPY_I16, 2},  {"<i4", NPY_I32, 4},
-        {"<i8", NPY_I64, 8}, {"|u1", NPY_U8, 1},  {"<u2", NPY_U16, 2}, {"<u4", NPY_U32, 4}, {"<u8", NPY_U64, 8}, {"|b1", NPY_BOOL, 1},
+        {"<f4", NPY_F32, 4}, {"<f8", NPY_F64, 8}, {"|i1", NPY_I8, 1},  {"<i1", NPY_I8, 1},
+        {"<i2", NPY_I16, 2}, {"<i4", NPY_I32, 4}, {"<i8", NPY_I64, 8}, {"|u1", NPY_U8, 1},
+        {"<u2", NPY_U16, 2}, {"<u4", NPY_U32, 4}, {"<u8", NPY_U64, 8}, {"|b1", NPY_BOOL, 1},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        CLEANUP_FREE char *dict = xasprintf("{'descr': '%s', 'fortran_order': False, 'shape': (1,)}", rows[i].descr);
+        CLEANUP_FREE char *dict =
+            xasprintf("{'descr': '%s', 'fortran_order': False, 'shape': (1,)}", rows[i].descr);
         struct npy_header h;
         struct err err = {0};
 
@@ -263,22 +289,38 @@ static void what_is_no_plain_array_is_refused(void **state)
     } bad[] = {
         {"", "f: npy header, byte 10: a dict is expected"},
         {"{}", "f: npy header, byte 12: descr, fortran_order or shape is missing"},
-        {"{'descr': '>i2', 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 25: big-endian"},
-        {"{'descr': '<i8', 'fortran_order': False, 'shape': (), }", "f: npy header, byte 62: a single number"},
-        {"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 1), }", "f: npy header, byte 67: more than 2"},
-        {"{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 25: this dtype"},
-        {"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 24: this dtype"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 25: this dtype"},
-        {"{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 20: records"},
-        {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "f: npy header, byte 34: a key twice"},
-        {"{'descr': '<f4', 'order': False, 'shape': (1,), }", "f: npy header, byte 34: a key other"},
-        {"{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "f: npy header, byte 44: True or False"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1), }", "f: npy header, byte 62: the shape must be a tuple"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", "f: npy header, byte 61: a dimension is expected"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", "f: npy header, byte 80: a dimension is too large"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", "f: npy shape (4294967296, 4294967296) is too large"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), } x", "f: npy header, byte 68: text after the dict"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,)", "f: npy header, byte 64: ',' or '}'"},
+        {"{'descr': '>i2', 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 25: big-endian"},
+        {"{'descr': '<i8', 'fortran_order': False, 'shape': (), }",
+         "f: npy header, byte 62: a single number"},
+        {"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 1), }",
+         "f: npy header, byte 67: more than 2"},
+        {"{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 25: this dtype"},
+        {"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 24: this dtype"},
+        {"{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 25: this dtype"},
+        {"{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 20: records"},
+        {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,), }",
+         "f: npy header, byte 34: a key twice"},
+        {"{'descr': '<f4', 'order': False, 'shape': (1,), }",
+         "f: npy header, byte 34: a key other"},
+        {"{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }",
+         "f: npy header, byte 44: True or False"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1), }",
+         "f: npy header, byte 62: the shape must be a tuple"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
+         "f: npy header, byte 61: a dimension is expected"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+         "f: npy header, byte 80: a dimension is too large"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }",
+         "f: npy shape (4294967296, 4294967296) is too large"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), } x",
+         "f: npy header, byte 68: text after the dict"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,)",
+         "f: npy header, byte 64: ',' or '}'"},
         {"{'descr': '<f4", "f: npy header, byte 24: a string does not end"},
         {"{'descr': '<f\\x34'}", "f: npy header, byte 23: a plain quoted string"},
         {"{'descr': eval('1')}", "f: npy header, byte 20: a quoted string"},
@@ -311,12 +353,14 @@ static void prefixes_that_are_wrong_or_cut_are_refused(void **state)
         {"\x93NUMPY\x01\x01v\x00{}  ", 14, "f: npy format 1.1 is not known"},
         {"\x93NUMPY\x02\x00v\x00", 10, "f: npy format 2.0 is not known"},
         {"\x93NUMPY\x01\x00v\x00{}", 12, "f: npy header of 118 bytes is cut off"},
-        {"\x93NUMPY\x02\x00\xff\xff\xff\x7f{}", 14, "f: npy header of 2147483647 bytes, 65536 at most"},
+        {"\x93NUMPY\x02\x00\xff\xff\xff\x7f{}", 14,
+         "f: npy header of 2147483647 bytes, 65536 at most"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        CLEANUP_FREE char *exact = xmemdup(bad[i].bytes, bad[i].n); /* so that a sanitizer sees its end */
+        CLEANUP_FREE char *exact =
+            xmemdup(bad[i].bytes, bad[i].n); /* so that a sanitizer sees its end */
         struct npy_header h;
         struct err err = {0};
 

@@ -122,7 +122,8 @@ static void fill(struct store *st, int n)
 
     assert_int_equal(store_begin(st, &err), 0);
     for (int i = 0; i < n; i++) {
-        stmt_bind_str(s, 1, "0123456789012345678901234567890123456789012345678901234567890123456789");
+        stmt_bind_str(s, 1,
+                      "0123456789012345678901234567890123456789012345678901234567890123456789");
         run(s);
     }
     assert_int_equal(store_commit(st, &err), 0);
@@ -293,7 +294,8 @@ static void migrations_run_once_and_from_where_the_file_stands(void **state)
 
 static void a_failed_migration_changes_nothing(void **state)
 {
-    static const char *const broken[] = {"", "", "CREATE TABLE v (a INTEGER) STRICT; CREATE NONSENSE"};
+    static const char *const broken[] = {"", "",
+                                         "CREATE TABLE v (a INTEGER) STRICT; CREATE NONSENSE"};
     struct fixture *f = *state;
     struct store *st = NULL;
     struct err err = {0};

@@ -202,7 +202,8 @@ static void a_text_above_its_caps_is_refused(void **state)
     buf_add_str(&b, "one: more\n");
     assert_int_equal(yaml_parse(buf_slice(&b), "p.yaml", &f->arena, &n, &err), -1);
     assert_string_equal(err.msg, "p.yaml:10001:1: more than 10000 keys in one mapping");
-    assert_int_equal(yaml_parse((struct slice){"x", (1 << 20) + 1}, "p.yaml", &f->arena, &n, &err), -1);
+    assert_int_equal(yaml_parse((struct slice){"x", (1 << 20) + 1}, "p.yaml", &f->arena, &n, &err),
+                     -1);
     assert_int_equal(err.code, ERR_LIMIT);
 }
 

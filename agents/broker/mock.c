@@ -1,5 +1,7 @@
 #include "agents/broker/mock.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,12 +127,17 @@ static rd_kafka_mock_cluster_t *new_cluster(rd_kafka_t *rk)
     uint64_t seed = rng_os_seed();
     size_t n = 0;
     rd_kafka_mock_cluster_t *cluster;
+    sigset_t all, before;
 
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         for (uint64_t k = 0; k < (seed + i * 31) % SALT_BLOCKS; k++)
             salt[n++] = xmalloc(sizes[i]);
     }
+    /* A signal that its thread gets ends the mock: it takes the interrupted poll for a failure. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     cluster = rd_kafka_mock_cluster_new(rk, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     while (n > 0)
         free(salt[--n]);
     free(salt);

@@ -150,19 +150,24 @@ static void run_uv(struct loop *l, uv_run_mode mode)
     l->running = false;
 }
 
-void loop_free(struct loop *l)
+/* What was promised to run, runs. */
+static void settle(struct loop *l)
 {
     int rounds = 0;
 
-    if (!l)
-        return;
-    BUG_ON(l->running);
-    loop__signal_fini(l);
     while (l->n_work)
         run_uv(l, UV_RUN_ONCE);
     while (run_posted(l) || run_deferred(l))
         BUG_ON(++rounds > LOOP_FREE_ROUNDS_MAX);
     BUG_ON(l->n_work);
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    loop__signal_fini(l);
+    settle(l);
     BUG_ON(l->n_owned); /* a timer or a watch has an owner that outlives the loop */
     uv_close((uv_handle_t *)&l->wake, NULL);
     uv_close((uv_handle_t *)&l->after, NULL);
@@ -172,7 +177,7 @@ void loop_free(struct loop *l)
      * next. */
     run_uv(l, UV_RUN_NOWAIT);
     run_uv(l, UV_RUN_NOWAIT);
-    BUG_ON(uv_loop_close(&l->uv) != 0); /* a handle made through loop_uv() was not closed */
+    BUG_ON(uv_loop_close(&l->uv) != 0);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }
@@ -229,11 +234,6 @@ bool loop_until(struct loop *l, bool (*cond)(void *ctx), void *ctx, int timeout_
     }
     loop_turn(l, 0);
     return cond(ctx);
-}
-
-struct uv_loop_s *loop_uv(struct loop *l)
-{
-    return &l->uv;
 }
 
 void loop_defer(struct loop *l, loop_fn fn, void *ctx)

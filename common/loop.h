@@ -7,7 +7,6 @@
 #include "common/err.h"
 
 struct loop;
-struct uv_loop_s;
 
 /* Also has the process ignore SIGPIPE. */
 int loop_new(struct loop **ret, struct err *err) WARN_UNUSED;
@@ -20,7 +19,6 @@ void loop_stop(struct loop *l);
 void loop_turn(struct loop *l, int timeout_ms);
 /* Turns until cond(ctx) is true or timeout_ms passed; returns cond's last value. */
 bool loop_until(struct loop *l, bool (*cond)(void *ctx), void *ctx, int timeout_ms);
-struct uv_loop_s *loop_uv(struct loop *l);
 
 typedef void (*loop_fn)(void *ctx);
 /* Timers: one shot, restartable.  free stops. */

@@ -221,11 +221,21 @@ int codec__get_foreign(struct codec__avro *avro, const struct wire_type *t, stru
     return codec__avro_get(avro, t, body, table, arena, rec, err);
 }
 
+/* As Avro resolves: the name counts, not the namespace.  Two records of ours never share a name, so
+ * what passes is either `expected` itself or somebody else's. */
+static int check_name(const char *written, const char *expected, struct err *err)
+{
+    const char *dot = strrchr(written, '.');
+
+    if (strcmp(dot ? dot + 1 : written, expected) == 0)
+        return 0;
+    return err_codec(err, "a %.100s, where %s is expected", written, expected);
+}
+
 int codec_decode(struct codec *c, enum record expected, struct slice framed, struct arena *arena,
                  const void **ret, struct err *err)
 {
     const struct record_fields *table = record_fields(expected);
-    const char *dot, *name;
     struct slice body;
     struct writer *w = NULL;
     void *rec;
@@ -238,20 +248,13 @@ int codec_decode(struct codec *c, enum record expected, struct slice framed, str
     rc = find_writer(c, expected, framed, &body, &w, err);
     if (rc != 0)
         return rc;
-    if (w->own != expected) { /* as Avro resolves: the name counts, not the namespace */
-        dot = strrchr(w->wire.root->name, '.');
-        name = dot ? dot + 1 : w->wire.root->name;
-        if (strcmp(name, table->name) != 0)
-            return err_codec(err, "a %.100s, where %s is expected", w->wire.root->name,
-                             table->name);
-    }
+    if (w->own != expected && check_name(w->wire.root->name, table->name, err) != 0)
+        return -1;
     rec = arena_alloc(arena, table->size);
     if (w->own == expected)
         rc = codec__get_record(body, table, arena, rec, err);
-    else if (w->avro)
-        rc = codec__get_foreign(w->avro, w->wire.root, body, expected, arena, rec, err);
     else
-        BUG_ON(true); /* two records of ours never share a name */
+        rc = codec__get_foreign(w->avro, w->wire.root, body, expected, arena, rec, err);
     if (rc != 0)
         return err_wrap(err, "%s", table->name);
     *ret = rec;

@@ -9,8 +9,8 @@
 
 #include <math.h>
 
-#define EXACT_DOUBLE 9007199254740992.0 /* 2^53: whole numbers below are exact in JSON's doubles   \
-                                         */
+/* 2^53: whole numbers below are exact in a double. */
+#define EXACT_DOUBLE 9007199254740992.0
 
 /* --- to JSON --------------------------------------------------------------------------------- */
 

@@ -1,10 +1,10 @@
 /* The sixteen records as C structs, one topic each.  Field names here and in schemas/<record>.avsc
  * are the same words; common/events.c holds the table that ties them, checked by the tests.
  *
- * Conventions: strings are NUL-terminated UTF-8, NULL when absent.  Optional numbers: NaN / ABSENT_I64.
- * Wall times are `_unix_ms`.  Lists are a pointer and a count.  Structs borrow: a decoded event owns
- * its strings in its arena; a struct filled to be emitted borrows whatever it points to.
- * Pure cores include this header (it needs no library). */
+ * Conventions: strings are NUL-terminated UTF-8, NULL when absent.  Optional numbers: NaN /
+ * ABSENT_I64. Wall times are `_unix_ms`.  Lists are a pointer and a count.  Structs borrow: a
+ * decoded event owns its strings in its arena; a struct filled to be emitted borrows whatever it
+ * points to. Pure cores include this header (it needs no library). */
 #ifndef COMMON_EVENTS_H
 #define COMMON_EVENTS_H
 
@@ -60,32 +60,34 @@ struct bytes {
 /* key: pipeline name.  A tombstone (null value) withdraws the pipeline. */
 struct pipeline_declared {
     const char *name;
-    const char *yaml;        /* the text as its user wrote it */
-    const char *sha256;      /* of yaml; the store has the text under it */
-    const char *by;          /* who declared it */
+    const char *yaml;   /* the text as its user wrote it */
+    const char *sha256; /* of yaml; the store has the text under it */
+    const char *by;     /* who declared it */
     int64_t declared_unix_ms;
-    int64_t first_declared_unix_ms; /* kept when it is declared again: datasets from then on are used */
+    int64_t first_declared_unix_ms; /* kept when declared again: datasets from then on are used */
 };
 
 /* key: dataset name.  May be written by anybody. */
 struct dataset_published {
     const char *dataset;
-    const char *version;     /* the producer's own name for this version; NULL: the event's id */
-    const char *uri;         /* file:// or http(s):// */
-    const char *format;      /* csv, npy, npz; NULL: by the name's ending and the first bytes; gzip is seen by itself */
-    const char *sha256;      /* of the bytes at uri; NULL: not checked */
-    int64_t size_bytes;      /* ABSENT_I64: not checked */
-    int64_t rows;            /* data rows the producer counted; ABSENT_I64: not checked */
+    const char *version; /* the producer's own name for this version; NULL: the event's id */
+    const char *uri;     /* file:// or http(s):// */
+    const char *format;  /* csv, npy, npz; NULL: by the name's ending and the first bytes; gzip is
+                            seen by itself */
+    const char *sha256;  /* of the bytes at uri; NULL: not checked */
+    int64_t size_bytes;  /* ABSENT_I64: not checked */
+    int64_t rows;        /* data rows the producer counted; ABSENT_I64: not checked */
     const char *by;
     int64_t published_unix_ms; /* ABSENT_I64 when the producer did not say */
 };
 
-struct violation { /* one broken rule of the contract */
-    const char *column;      /* NULL: a rule about the whole dataset */
-    const char *rule;        /* "type", "min", "max", "allowed", "missing_at_most", "rows", "label", "columns", "csv", "digest", "size", "fetch", "seen_before", "segments" */
-    const char *severity;    /* reject, quarantine, warn */
-    int64_t count;           /* rows that break it */
-    const char *detail;      /* one sentence: what was allowed, what was found */
+struct violation {        /* one broken rule of the contract */
+    const char *column;   /* NULL: a rule about the whole dataset */
+    const char *rule;     /* "type", "min", "max", "allowed", "missing_at_most", "rows", "label",
+                             "columns", "csv", "digest", "size", "fetch", "seen_before", "segments" */
+    const char *severity; /* reject, quarantine, warn */
+    int64_t count;        /* rows that break it */
+    const char *detail;   /* one sentence: what was allowed, what was found */
     struct string_list examples; /* first rows: "row 17: 'abc'" */
 };
 struct violation_list {
@@ -98,15 +100,15 @@ struct dataset_ingested {
     const char *line, *pipeline, *segment;
     const char *pipeline_sha256; /* the declaration it was checked under */
     const char *dataset, *version;
-    const char *dataset_event;   /* id of the DatasetPublished */
-    const char *status;          /* accepted, rejected */
-    const char *reason;          /* one sentence for people */
-    const char *snapshot;        /* digest of the manifest; NULL when rejected */
-    const char *profile;         /* digest of the profile; NULL when rejected */
+    const char *dataset_event; /* id of the DatasetPublished */
+    const char *status;        /* accepted, rejected */
+    const char *reason;        /* one sentence for people */
+    const char *snapshot;      /* digest of the manifest; NULL when rejected */
+    const char *profile;       /* digest of the profile; NULL when rejected */
     int64_t rows, train_rows, valid_rows, test_rows; /* 0 when rejected */
-    int64_t rows_quarantined;    /* left out by rule */
-    int64_t rows_seen_before;    /* rows whose hash an earlier snapshot of the line has */
-    int64_t bytes;               /* read from uri */
+    int64_t rows_quarantined;                        /* left out by rule */
+    int64_t rows_seen_before; /* rows whose hash an earlier snapshot of the line has */
+    int64_t bytes;            /* read from uri */
     double seconds;
     struct violation_list violations;
 };
@@ -136,70 +138,80 @@ struct drift_detected {
 /* key: line. */
 struct operator_commanded {
     const char *line;
-    const char *command;     /* approve, reject, force, rollback, retrain, pause, resume */
-    const char *target;      /* id of the decision meant (approve, reject) or the model (force); NULL: the one that waits / newest */
-    int64_t generation;      /* that the operator saw, compare-and-set; rollback: ABSENT_I64 = whatever serves */
-    int64_t to_generation;   /* rollback to this one; ABSENT_I64: the one before */
+    const char *command; /* approve, reject, force, rollback, retrain, pause, resume */
+    const char *target;  /* id of the decision meant (approve, reject) or the model (force); NULL:
+                            the one that waits / newest */
+    int64_t generation;  /* that the operator saw, compare-and-set; rollback: ABSENT_I64 = whatever
+                            serves */
+    int64_t to_generation; /* rollback to this one; ABSENT_I64: the one before */
     const char *by, *reason;
     int64_t commanded_unix_ms;
 };
 
 struct snapshot_ref {
-    const char *snapshot;    /* manifest digest */
-    const char *event;       /* id of its DatasetIngested */
+    const char *snapshot; /* manifest digest */
+    const char *event;    /* id of its DatasetIngested */
     int64_t rows;
 };
 struct snapshot_ref_list {
     const struct snapshot_ref *items; /* oldest first */
     size_t n;
 };
-/* key: line.  kind: requested (a run), deferred (a trigger waits), ignored (a trigger leads to nothing, and
- * why), closed (the run ended, outcome says how), paused, resumed, refused (a command that cannot be). */
+/* key: line.  kind: requested (a run), deferred (a trigger waits), ignored (a trigger leads to
+ * nothing, and why), closed (the run ended, outcome says how), paused, resumed, refused (a command
+ * that cannot be). */
 struct training_planned {
     const char *line;
     const char *kind;
-    int64_t base;            /* requested: number of requested plans accepted before; else ABSENT_I64 */
-    const char *run;         /* requested: the event's own id; closed: the run that ended; deferred: the run waited for, if one */
-    const char *trigger;     /* dataset, drift, command; of requested, deferred, ignored */
-    struct string_list covers; /* requested: ids of every trigger that this run answers, the cause included */
-    int64_t until_unix_ms;   /* deferred: looked at again then (ABSENT_I64: when the run ends, or on resume) */
-    const char *outcome;     /* closed: promoted, rejected, inconclusive, failed, expired, rolled_back, superseded */
-    const char *reason;      /* one sentence for people, always */
-    const char *pipeline_sha256; /* requested: the declaration that the run is held to */
+    int64_t base;    /* requested: number of requested plans accepted before; else ABSENT_I64 */
+    const char *run; /* requested: the event's own id; closed: the run that ended; deferred: the run
+                        waited for, if one */
+    const char *trigger; /* dataset, drift, command; of requested, deferred, ignored */
+    /* requested: ids of every trigger that this run answers, the cause included */
+    struct string_list covers;
+    int64_t until_unix_ms; /* deferred: looked at again then (ABSENT_I64: when the run ends, or on
+                              resume) */
+    const char *outcome; /* closed: promoted, rejected, inconclusive, failed, expired, rolled_back,
+                            superseded */
+    const char *reason;  /* one sentence for people, always */
+    const char *pipeline_sha256;        /* requested: the declaration that the run is held to */
     struct snapshot_ref_list snapshots; /* requested: data to learn from */
-    int64_t rows;            /* requested: training rows in them */
-    int64_t deadline_unix_ms;  /* requested: after this the run counts as failed */
+    int64_t rows;                       /* requested: training rows in them */
+    int64_t deadline_unix_ms;           /* requested: after this the run counts as failed */
     int64_t planned_unix_ms;
 };
 
 /* key: line.  The first one of a run in the log counts. */
 struct training_finished {
     const char *line, *run;
-    int64_t attempt;         /* from 1 */
-    const char *status;      /* candidate, failed */
-    const char *reason;      /* failed: what and what to do, with the tail of what the child said; else NULL */
-    const char *model;       /* digest of the model's manifest; NULL when failed */
-    const char *trainer;     /* xgboost, or a name of the operator's */
+    int64_t attempt;    /* from 1 */
+    const char *status; /* candidate, failed */
+    /* failed: what and what to do, with the tail of what the child said; else NULL */
+    const char *reason;
+    const char *model;   /* digest of the model's manifest; NULL when failed */
+    const char *trainer; /* xgboost, or a name of the operator's */
     const char *pipeline_sha256;
     struct snapshot_ref_list snapshots; /* as planned */
     int64_t trained_rows, valid_rows, rounds, trials;
-    struct named_value_list params;   /* numeric ones of the best trial */
-    struct named_value_list metrics;  /* the trainer's own figures, for display only */
+    struct named_value_list params;  /* numeric ones of the best trial */
+    struct named_value_list metrics; /* the trainer's own figures, for display only */
     double seconds, cpu_seconds;
     int64_t max_rss_bytes;
-    const char *instance;    /* that ran it */
+    const char *instance; /* that ran it */
 };
 
 struct evaluation_metric {
-    const char *metric;      /* accuracy, auc, logloss, brier, f1, mae, rmse, r2, ... (common/metrics.h) */
-    const char *slice;       /* "all", or "column=value" */
+    /* accuracy, auc, logloss, brier, f1, mae, rmse, r2, ... (common/metrics.h) */
+    const char *metric;
+    const char *slice; /* "all", or "column=value" */
     int64_t rows;
-    double candidate;        /* NaN when undefined */
-    double champion;         /* NaN when undefined or no champion */
-    double difference;       /* candidate - champion */
-    double low, high;        /* interval of the difference (NaN: none); without a champion, of the candidate's value */
+    double candidate;  /* NaN when undefined */
+    double champion;   /* NaN when undefined or no champion */
+    double difference; /* candidate - champion */
+    double low, high;  /* interval of the difference (NaN: none); without a champion, of the
+                          candidate's value */
     bool higher_is_better;
-    const char *undefined;   /* why a value is undefined; NULL when all are finite */
+    const char *undefined; /* why a value is undefined; NULL when all are finite */
 };
 struct evaluation_metric_list {
     const struct evaluation_metric *items;
@@ -208,48 +220,49 @@ struct evaluation_metric_list {
 /* key: line. */
 struct model_evaluated {
     const char *line, *run;
-    const char *model;         /* candidate; NULL when it could not be evaluated */
-    const char *model_event;   /* id of the TrainingFinished */
-    const char *status;        /* evaluated, failed */
-    const char *reason;        /* one sentence */
-    int64_t against;           /* generation of the champion that it was compared with; 0: none in service */
-    const char *champion;      /* its model; NULL when none */
+    const char *model;       /* candidate; NULL when it could not be evaluated */
+    const char *model_event; /* id of the TrainingFinished */
+    const char *status;      /* evaluated, failed */
+    const char *reason;      /* one sentence */
+    int64_t against; /* generation of the champion that it was compared with; 0: none in service */
+    const char *champion; /* its model; NULL when none */
     const char *pipeline_sha256;
     struct string_list snapshots; /* whose test splits were used, newest first */
-    int64_t rows;              /* compared */
-    double confidence;         /* of the intervals */
-    int64_t rounds;            /* bootstrap rounds */
+    int64_t rows;                 /* compared */
+    double confidence;            /* of the intervals */
+    int64_t rounds;               /* bootstrap rounds */
     int64_t seed;
     struct evaluation_metric_list metrics;
     double seconds;
 };
 
 struct rule_result {
-    const char *rule;        /* the rule in words: "auc no worse than champion by 0.005" */
+    const char *rule; /* the rule in words: "auc no worse than champion by 0.005" */
     const char *metric, *slice;
-    double value;            /* that was compared: metric or difference */
-    double low, high;        /* its interval, NaN when none */
+    double value;     /* that was compared: metric or difference */
+    double low, high; /* its interval, NaN when none */
     double threshold;
-    double baseline;         /* champion's value, NaN when none */
-    const char *verdict;     /* pass, fail, inconclusive */
-    const char *severity;    /* block, warn, observe */
-    const char *reason;      /* one sentence */
+    double baseline;      /* champion's value, NaN when none */
+    const char *verdict;  /* pass, fail, inconclusive */
+    const char *severity; /* block, warn, observe */
+    const char *reason;   /* one sentence */
 };
 struct rule_result_list {
     const struct rule_result *items;
     size_t n;
 };
-/* key: line.  verdict: promote, reject, inconclusive (final: nothing is promoted), wait (for a person,
- * until deadline), again (champion changed: evaluate again), already (the run was decided before), refused (a command that cannot be). */
+/* key: line.  verdict: promote, reject, inconclusive (final: nothing is promoted), wait (for a
+ * person, until deadline), again (champion changed: evaluate again), already (the run was decided
+ * before), refused (a command that cannot be). */
 struct gate_decided {
     const char *line;
-    int64_t base;            /* number of accepted decisions before */
+    int64_t base;                         /* number of accepted decisions before */
     const char *run, *model, *evaluation; /* evaluation: event id */
     const char *model_event; /* id of the TrainingFinished (again: evaluate needs it) */
     const char *verdict;
-    int64_t against;         /* generation of the champion compared with */
-    const char *reason;      /* one sentence for people */
-    const char *by;          /* "policy", or who approved, rejected, forced */
+    int64_t against;    /* generation of the champion compared with */
+    const char *reason; /* one sentence for people */
+    const char *by;     /* "policy", or who approved, rejected, forced */
     const char *pipeline_sha256;
     int64_t deadline_unix_ms; /* wait: then it is rejected; else ABSENT_I64 */
     struct rule_result_list rules;
@@ -258,29 +271,32 @@ struct gate_decided {
 
 struct route {
     int64_t generation;
-    const char *model;       /* manifest digest */
-    const char *role;        /* champion, canary, shadow */
-    double weight;           /* share of requests in [0,1]; champion and canary add up to 1; shadow 0 */
+    const char *model; /* manifest digest */
+    const char *role;  /* champion, canary, shadow */
+    double weight;     /* share of requests in [0,1]; champion and canary add up to 1; shadow 0 */
 };
 struct route_list {
     const struct route *items;
     size_t n;
 };
-/* key: line.  kind: changed (routing is now this), refused (a decision or command is not carried out). */
+/* key: line.  kind: changed (routing is now this), refused (a decision or command is not carried
+ * out). */
 struct deployment_changed {
     const char *line;
     const char *kind;
-    int64_t base;            /* changed: number of accepted changes before (the line's deployment sequence); refused: ABSENT_I64 */
-    int64_t generation;      /* of the model that this change is about; the line's highest */
-    const char *action;      /* replace, canary_begin, canary_step, canary_hold, promote (canary completes), rollback; refused: NULL */
-    int64_t step, steps;     /* canary: step k of n; else 0 */
+    int64_t base; /* changed: number of accepted changes before (the line's deployment sequence);
+                     refused: ABSENT_I64 */
+    int64_t generation;       /* of the model that this change is about; the line's highest */
+    const char *action;       /* replace, canary_begin, canary_step, canary_hold, promote (canary
+                                 completes), rollback; refused: NULL */
+    int64_t step, steps;      /* canary: step k of n; else 0 */
     struct route_list routes; /* changed: the line's whole routing afterwards */
-    const char *run, *model; /* that this change is about */
-    const char *decision;    /* id of the GateDecided behind it; NULL for a command */
-    int64_t against;         /* champion generation it replaces; 0 none */
-    bool is_final;           /* the rollout is over: complete, rolled back, or refused */
+    const char *run, *model;  /* that this change is about */
+    const char *decision;     /* id of the GateDecided behind it; NULL for a command */
+    int64_t against;          /* champion generation it replaces; 0 none */
+    bool is_final;            /* the rollout is over: complete, rolled back, or refused */
     const char *reason, *by;
-    int64_t until_unix_ms;   /* canary: next look at it; ABSENT_I64 */
+    int64_t until_unix_ms;       /* canary: next look at it; ABSENT_I64 */
     const char *pipeline_sha256; /* declaration of the run, NULL for a rollback */
     int64_t changed_unix_ms;
 };
@@ -289,7 +305,7 @@ struct serving_line {
     const char *line;
     int64_t generation, sequence; /* sequence: deployment base + 1 that is in force here */
     const char *model;
-    const char *state;       /* serving, failed (the one before still answers), withdrawn */
+    const char *state; /* serving, failed (the one before still answers), withdrawn */
     const char *reason;
     int64_t since_unix_ms;
 };
@@ -300,10 +316,10 @@ struct serving_line_list {
 /* key: instance. */
 struct serving_changed {
     const char *instance;
-    const char *url;         /* where it answers */
+    const char *url; /* where it answers */
     bool stopping;
     struct serving_line_list lines; /* everything that it serves */
-    const char *changed_line; /* the line that this event is about; NULL: start or stop */
+    const char *changed_line;       /* the line that this event is about; NULL: start or stop */
     int64_t changed_unix_ms;
 };
 
@@ -311,16 +327,17 @@ struct serving_changed {
  * (a single row may also be called "<prediction>"). */
 struct prediction_served {
     const char *line;
-    const char *prediction;  /* id; equals ce_id */
-    const char *request;     /* the client's own id; NULL */
+    const char *prediction; /* id; equals ce_id */
+    const char *request;    /* the client's own id; NULL */
     int64_t generation;
     const char *model;
-    const char *role;        /* champion, canary, shadow */
+    const char *role; /* champion, canary, shadow */
     const char *instance;
     int64_t rows;
     int64_t features_per_row, outputs_per_row;
     struct float_list features; /* rows x features_per_row, as the model saw them; missing NaN */
-    struct double_list outputs; /* rows x outputs_per_row: probability, class probabilities, or value */
+    /* rows x outputs_per_row: probability, class probabilities, or value */
+    struct double_list outputs;
     int64_t latency_us;
     int64_t served_unix_ms;
 };
@@ -328,8 +345,8 @@ struct prediction_served {
 /* key: line. */
 struct label_observed {
     const char *line;
-    const char *prediction;  /* "<prediction>.<i>" or "<prediction>" */
-    const char *value;       /* class name or number, as text */
+    const char *prediction; /* "<prediction>.<i>" or "<prediction>" */
+    const char *value;      /* class name or number, as text */
     const char *by;
     int64_t observed_unix_ms; /* ABSENT_I64 unknown */
 };
@@ -342,27 +359,28 @@ struct feature_health_list {
     const struct feature_health *items;
     size_t n;
 };
-/* key: line.  kind: window (every so many predictions), quality (labels of a window have come, or its
- * lateness is over). */
+/* key: line.  kind: window (every so many predictions), quality (labels of a window have come, or
+ * its lateness is over). */
 struct health_measured {
     const char *line;
     const char *kind;
     int64_t generation;
-    int64_t window;          /* number of the window within its generation, from 0 */
-    const char *cluster;     /* the offsets are of this cluster */
-    int64_t partition, from_offset, to_offset; /* in predictions: the window's first and last record */
+    int64_t window;      /* number of the window within its generation, from 0 */
+    const char *cluster; /* the offsets are of this cluster */
+    /* in predictions: the window's first and last record */
+    int64_t partition, from_offset, to_offset;
     const char *first_prediction, *last_prediction; /* row ids */
-    int64_t predictions;     /* rows in the window */
-    int64_t labels;          /* of them with a label; late_labels: counted after the window was measured */
+    int64_t predictions;                            /* rows in the window */
+    int64_t labels; /* of them with a label; late_labels: counted after the window was measured */
     int64_t late_labels;
     struct feature_health_list features; /* window */
     double prediction_psi;
     double worst_psi;
     struct named_value_list quality; /* accuracy, logloss / mae, rmse over labelled rows */
-    const char *verdict;     /* ok, drift, degraded, unknown */
-    int64_t consecutive;     /* windows in a row with this verdict, up to now */
+    const char *verdict;             /* ok, drift, degraded, unknown */
+    int64_t consecutive;             /* windows in a row with this verdict, up to now */
     const char *reason;
-    int64_t failures;        /* requests that failed inside the window */
+    int64_t failures; /* requests that failed inside the window */
     int64_t measured_unix_ms;
 };
 
@@ -370,12 +388,12 @@ struct health_measured {
 struct training_progressed {
     const char *line, *run;
     int64_t attempt;
-    const char *instance;    /* that runs it */
-    const char *phase;       /* started, fetching, training, saving, ended */
+    const char *instance; /* that runs it */
+    const char *phase;    /* started, fetching, training, saving, ended */
     int64_t trial, trials, round, rounds;
-    const char *metric;      /* of the valid split; NULL */
+    const char *metric; /* of the valid split; NULL */
     double value;
-    int64_t beat;            /* counts up within an attempt */
+    int64_t beat; /* counts up within an attempt */
     int64_t progressed_unix_ms;
 };
 
@@ -394,8 +412,8 @@ struct dead_lettered {
     struct bytes key, value; /* the original bytes; n 0 and p NULL when there were none */
     struct dead_header_list headers;
     const char *agent;
-    const char *code;        /* codec, inval, limit, ... */
-    const char *reason;      /* what, where, what to do */
+    const char *code;   /* codec, inval, limit, ... */
+    const char *reason; /* what, where, what to do */
     int64_t attempts;
     int64_t failed_unix_ms;
 };
@@ -414,12 +432,13 @@ struct event {
     int hops;                /* ce_hops; 0 for a first event */
     const char *key;
     int partition;
-    int64_t offset;          /* -1 when not from the log */
-    struct arena arena;      /* owns all of the above */
+    int64_t offset;     /* -1 when not from the log */
+    struct arena arena; /* owns all of the above */
 };
-void event_free(struct event *ev); /* NULL is fine */
+void event_free(struct event *ev); /* from the heap, with its arena; NULL is fine */
 
-/* Names: topic without prefix ("plans"), record ("training_planned"), Avro name ("TrainingPlanned"). */
+/* Names: topic without prefix ("plans"), record ("training_planned"), Avro name
+ * ("TrainingPlanned").  Of what is no record: "", "none", "". */
 const char *record_topic(enum record r);
 const char *record_str(enum record r);
 const char *record_avro_name(enum record r);
@@ -427,23 +446,35 @@ enum record record_of_topic(const char *topic_without_prefix); /* RECORD_NONE wh
 bool record_is_line_keyed(enum record r);
 /* Control topics are folded and kept (all line-keyed but predictions, labels and progress). */
 bool record_is_control(enum record r);
-/* The key that a record says it has: its line, pipeline, dataset, instance or topic; NULL when absent. */
+/* The key that a record says it has: its line, pipeline, dataset, instance or topic, always the
+ * first member; NULL when absent or empty. */
 const char *record_own_key(enum record r, const void *rec);
 size_t record_struct_size(enum record r);
 
-/* Field tables: how a struct and its schema correspond. */
-enum field_type { FIELD_STRING = 0, FIELD_LONG, FIELD_DOUBLE, FIELD_BOOL, FIELD_BYTES, FIELD_STRINGS, FIELD_DOUBLES, FIELD_FLOATS, FIELD_RECORDS };
+/* Field tables: how a struct and its schema correspond, in the order of both.  Required texts are
+ * never NULL once decoded: what is absent is "". */
+enum field_type {
+    FIELD_STRING = 0,
+    FIELD_LONG,
+    FIELD_DOUBLE,
+    FIELD_BOOL,
+    FIELD_BYTES,
+    FIELD_STRINGS,
+    FIELD_DOUBLES,
+    FIELD_FLOATS,
+    FIELD_RECORDS
+};
 struct record_fields;
 struct field {
     const char *name;
     enum field_type type;
-    bool optional;           /* ["null", T] with default null on the wire; absent value in C */
+    bool optional; /* ["null", T] with default null on the wire; absent value in C */
     size_t offset;
     const struct record_fields *of; /* FIELD_RECORDS */
 };
 struct record_fields {
-    const char *name;        /* Avro name of the (nested) record */
-    size_t size;             /* sizeof the struct */
+    const char *name; /* Avro name of the (nested) record */
+    size_t size;      /* sizeof the struct */
     const struct field *fields;
     size_t n;
 };

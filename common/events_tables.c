@@ -1,12 +1,15 @@
-/* The field tables: member by member what a struct and its schema have in common, in the order of both
- * (the order is the wire's).  A member of another C type than its row says does not compile; that
- * schemas/<record>.avsc says the same is checked by codec_check_tables.  A list may follow another
- * record's table (RECS), so nested tables stand first. */
+/* The field tables: member by member what a struct and its schema have in common, in the order of
+ * both (the order is the wire's).  A member of another C type than its row says does not compile;
+ * that schemas/<record>.avsc says the same is checked by codec_check_tables.  A list may follow
+ * another record's table (RECS), so nested tables stand first. */
 #include "common/events.h"
 
 /* Offset of member m of T; compiles only when m has the type that the row stands for. */
-#define AT(m, type) (offsetof(T, m) + 0 * sizeof(_Generic(((T *)0)->m, type: (char)0)))
-#define ROW(m, type, c_type, opt) {#m, type, opt, AT(m, c_type), NULL}
+#define AT(m, type) (offsetof(T, m) + 0 * sizeof(_Generic(((T *)0)->m, type : (char)0)))
+#define ROW(m, type, c_type, opt)                                                                  \
+    {                                                                                              \
+#m, type, opt, AT(m, c_type), NULL                                                         \
+    }
 #define STR(m) ROW(m, FIELD_STRING, const char *, false)
 #define OPT_STR(m) ROW(m, FIELD_STRING, const char *, true)
 #define LONG(m) ROW(m, FIELD_LONG, int64_t, false)
@@ -19,8 +22,10 @@
 #define DOUBLES(m) ROW(m, FIELD_DOUBLES, struct double_list, false)
 #define FLOATS(m) ROW(m, FIELD_FLOATS, struct float_list, false)
 #define RECS(m, elem, table)                                                                       \
-    {#m, FIELD_RECORDS, false,                                                                     \
-     offsetof(T, m) + 0 * sizeof(_Generic(((T *)0)->m.items, const elem *: (char)0)), table}
+    {                                                                                              \
+#m, FIELD_RECORDS, false,                                                                     \
+     offsetof(T, m) + 0 * sizeof(_Generic(((T *)0)->m.items, const elem *: (char)0)), table    \
+    }
 #define TABLE(var, avro_name, rows)                                                                \
     static const struct record_fields var = {avro_name, sizeof(T), rows, ARRAY_LEN(rows)}
 
@@ -38,27 +43,16 @@ TABLE(pipeline_declared_table, "PipelineDeclared", pipeline_declared_fields);
 
 #define T struct dataset_published
 static const struct field dataset_published_fields[] = {
-    STR(dataset),
-    OPT_STR(version),
-    STR(uri),
-    OPT_STR(format),
-    OPT_STR(sha256),
-    OPT_LONG(size_bytes),
-    OPT_LONG(rows),
-    STR(by),
-    OPT_LONG(published_unix_ms),
+    STR(dataset),    OPT_STR(version), STR(uri),
+    OPT_STR(format), OPT_STR(sha256),  OPT_LONG(size_bytes),
+    OPT_LONG(rows),  STR(by),          OPT_LONG(published_unix_ms),
 };
 TABLE(dataset_published_table, "DatasetPublished", dataset_published_fields);
 #undef T
 
 #define T struct violation
 static const struct field violation_fields[] = {
-    OPT_STR(column),
-    STR(rule),
-    STR(severity),
-    LONG(count),
-    STR(detail),
-    STRS(examples),
+    OPT_STR(column), STR(rule), STR(severity), LONG(count), STR(detail), STRS(examples),
 };
 TABLE(violation_table, "Violation", violation_fields);
 #undef T
@@ -117,14 +111,8 @@ TABLE(drift_detected_table, "DriftDetected", drift_detected_fields);
 
 #define T struct operator_commanded
 static const struct field operator_commanded_fields[] = {
-    STR(line),
-    STR(command),
-    OPT_STR(target),
-    OPT_LONG(generation),
-    OPT_LONG(to_generation),
-    STR(by),
-    STR(reason),
-    LONG(commanded_unix_ms),
+    STR(line), STR(command), OPT_STR(target),         OPT_LONG(generation), OPT_LONG(to_generation),
+    STR(by),   STR(reason),  LONG(commanded_unix_ms),
 };
 TABLE(operator_commanded_table, "OperatorCommanded", operator_commanded_fields);
 #undef T
@@ -193,15 +181,9 @@ TABLE(training_finished_table, "TrainingFinished", training_finished_fields);
 
 #define T struct evaluation_metric
 static const struct field evaluation_metric_fields[] = {
-    STR(metric),
-    STR(slice),
-    LONG(rows),
-    OPT_DOUBLE(candidate),
-    OPT_DOUBLE(champion),
-    OPT_DOUBLE(difference),
-    OPT_DOUBLE(low),
-    OPT_DOUBLE(high),
-    BOOL(higher_is_better),
+    STR(metric),           STR(slice),           LONG(rows),
+    OPT_DOUBLE(candidate), OPT_DOUBLE(champion), OPT_DOUBLE(difference),
+    OPT_DOUBLE(low),       OPT_DOUBLE(high),     BOOL(higher_is_better),
     OPT_STR(undefined),
 };
 TABLE(evaluation_metric_table, "EvaluationMetric", evaluation_metric_fields);
@@ -302,25 +284,17 @@ TABLE(deployment_changed_table, "DeploymentChanged", deployment_changed_fields);
 
 #define T struct serving_line
 static const struct field serving_line_fields[] = {
-    STR(line),
-    LONG(generation),
-    LONG(sequence),
-    OPT_STR(model),
-    STR(state),
-    STR(reason),
-    LONG(since_unix_ms),
+    STR(line),  LONG(generation), LONG(sequence),      OPT_STR(model),
+    STR(state), STR(reason),      LONG(since_unix_ms),
 };
 TABLE(serving_line_table, "ServingLine", serving_line_fields);
 #undef T
 
 #define T struct serving_changed
 static const struct field serving_changed_fields[] = {
-    STR(instance),
-    STR(url),
-    BOOL(stopping),
-    RECS(lines, struct serving_line, &serving_line_table),
-    OPT_STR(changed_line),
-    LONG(changed_unix_ms),
+    STR(instance),         STR(url),
+    BOOL(stopping),        RECS(lines, struct serving_line, &serving_line_table),
+    OPT_STR(changed_line), LONG(changed_unix_ms),
 };
 TABLE(serving_changed_table, "ServingChanged", serving_changed_fields);
 #undef T
@@ -347,11 +321,7 @@ TABLE(prediction_served_table, "PredictionServed", prediction_served_fields);
 
 #define T struct label_observed
 static const struct field label_observed_fields[] = {
-    STR(line),
-    STR(prediction),
-    STR(value),
-    STR(by),
-    OPT_LONG(observed_unix_ms),
+    STR(line), STR(prediction), STR(value), STR(by), OPT_LONG(observed_unix_ms),
 };
 TABLE(label_observed_table, "LabelObserved", label_observed_fields);
 #undef T
@@ -423,16 +393,11 @@ TABLE(dead_header_table, "DeadHeader", dead_header_fields);
 
 #define T struct dead_lettered
 static const struct field dead_lettered_fields[] = {
-    STR(topic),
-    LONG(partition),
-    LONG(offset),
-    OPT_BYTES(key),
-    OPT_BYTES(value),
-    RECS(headers, struct dead_header, &dead_header_table),
-    STR(agent),
-    STR(code),
-    STR(reason),
-    LONG(attempts),
+    STR(topic),           LONG(partition),
+    LONG(offset),         OPT_BYTES(key),
+    OPT_BYTES(value),     RECS(headers, struct dead_header, &dead_header_table),
+    STR(agent),           STR(code),
+    STR(reason),          LONG(attempts),
     LONG(failed_unix_ms),
 };
 TABLE(dead_lettered_table, "DeadLettered", dead_lettered_fields);

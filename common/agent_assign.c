@@ -71,12 +71,12 @@ static int prepare_part(struct agent *a, struct input *in, int partition, struct
     } else if (in->kind == INPUT_GLOBAL_STREAM) {
         if (!p->next && a->spec->position)
             p->next = a->spec->position(a, in->record, partition);
-        ret->offset = p->next > 0 ? p->next : BUS_OFFSET_EARLIEST;
+        ret->offset = p->next > 0 ? p->next : 0; /* 0, not "earliest": no round trip a partition to look it up */
     } else {
         if (!p->next && agent__cache_restore(a, in, partition, err))
             return -1;
         p->verify = p->next > 0 && !p->at_end;
-        ret->offset = p->next > 0 ? p->next - (p->verify ? 1 : 0) : BUS_OFFSET_EARLIEST;
+        ret->offset = p->next > 0 ? p->next - (p->verify ? 1 : 0) : 0;
     }
     return 0;
 }

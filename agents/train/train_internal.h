@@ -1,0 +1,70 @@
+/* What the files of the agent's shell share: train.c (reconcile), runs.c (child processes), beats.c. */
+#ifndef TRAIN_TRAIN_INTERNAL_H
+#define TRAIN_TRAIN_INTERNAL_H
+
+#include "agents/train/commands.h"
+#include "agents/train/order.h"
+#include "agents/train/owed.h"
+#include "agents/train/progress.h"
+#include "common/agent.h"
+#include "common/job.h"
+
+enum {
+    TRAIN_TRIES = 5,          /* of an attempt that may go better another time: about 15 s in all */
+    TRAIN_RETRY_MS = 1000,    /* before the second; doubled each time */
+    TRAIN_TAIL_CHARS = 1500,  /* of what the child said, in the reason of a failed run */
+};
+
+struct running { /* one child; outlives its line's partition */
+    struct agent *agent;
+    struct running *next;
+    struct order order;
+    struct arena arena; /* of the order, and copies of the plan's ids */
+    const char *correlation;
+    int hops;
+    struct job *job;
+    struct job_spec limits;
+    struct progress progress;
+    int64_t beat, last_beat_ms;
+    bool is_handed_over, is_closed; /* canceled because of a stop; because plan closed the run */
+};
+
+struct waiting { /* a line whose run has no free place yet */
+    char *line;
+    struct waiting *next;
+};
+
+struct train_self {
+    struct commands commands;
+    char *program, *key_path;
+    struct running *running;
+    struct waiting *waiting; /* in the order in which they came */
+    size_t n_running;
+    struct loop_timer *beat_timer, *hand_over_timer;
+    bool is_closing;
+};
+
+struct train_unit { /* unit.self */
+    char *beat_run;         /* the newest beat folded, */
+    int64_t beat_mono_ms;   /* and when */
+    char *retry_run;        /* a run whose child asked for another try */
+    int64_t retry_mono_ms;
+    int tries;
+};
+struct train_unit *train__unit(struct unit *u);
+
+/* runs.c */
+struct running *train__running(struct agent *a, const char *run);
+int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt, struct err *err);
+bool train__has_place(struct agent *a, const char *line); /* queues the line when not */
+void train__cancel(struct running *r);
+void train__kill_all(struct agent *a); /* at the end: returns when all are reaped */
+/* Leaves a failed result under the run, unless there is one. */
+int train__put_failure(struct agent *a, const struct order *o, const char *reason, const struct job_result *res, struct err *err);
+
+/* beats.c */
+void train__beat(struct running *r, const char *phase);
+void train__on_line(void *ctx, const char *line);
+void train__on_beat_timer(void *ctx);
+
+#endif

@@ -11,7 +11,9 @@
  * nothing arrives.  What blocks in librdkafka (metadata, destruction) runs on the pool.
  *
  * The consumer is made when the cluster's id is known, since the embedded bus needs another
- * fetch.wait.max.ms; until then subscriptions, assignments and pauses are only remembered.
+ * fetch.wait.max.ms, and is warm when it has metadata: a partition that is assigned before its
+ * leader is known waits for half a second.  Until then subscriptions, assignments and pauses are
+ * remembered.
  *
  * Left out on purpose: statistics by JSON (our own counters suffice), transactions (the mock loses
  * their offsets, and our effects are idempotent), incremental assignment (range revokes all). */
@@ -50,7 +52,8 @@ struct bus__topic *bus__topic(struct bus *b, const char *name)
 
 static void learn_topics(struct bus *b, const struct rd_kafka_metadata *md)
 {
-    /* Those that are going to be asked for are among these; a large cluster's are learned as asked. */
+    /* Those that are going to be asked for are among these; a large cluster's are learned as asked.
+     */
     for (int k = 0; k < md->topic_cnt && md->topic_cnt <= BUS_LEARN_TOPICS; k++)
         bus__topic(b, md->topics[k].topic);
     for (size_t i = 0; i < b->n_topics; i++) {
@@ -93,9 +96,13 @@ static void learn_cluster(struct bus *b)
     learn_id(b, b->consumer, b->consumer_id);
     if (b->cluster_id[0] == '\0' || b->phase != BUS_OPEN)
         return;
-    if (!b->conf.produce_only && !b->consumer && bus__consumer_start(b, &err)) {
+    if (!b->conf.produce_only && !b->consumer && bus__consumer_make(b, &err)) {
         err.next = NEXT_FATAL;
         bus__problem(b, &err);
+        return;
+    }
+    if (!b->conf.produce_only && !b->is_warm) {
+        bus__ask_metadata(b); /* the consumer's turn */
         return;
     }
     if (strcmp(b->told_id, b->cluster_id) != 0) {
@@ -114,13 +121,20 @@ static const struct rd_kafka_metadata *get_metadata(rd_kafka_t *rk, int timeout_
                                                                                          : NULL;
 }
 
-static void answered(struct bus *b, const struct rd_kafka_metadata *md)
+static void answered(struct bus *b, rd_kafka_t *rk, const struct rd_kafka_metadata *md)
 {
+    struct err err = {0};
+
     if (!b->up)
         b->stats.reconnects++;
     b->up = true;
     b->ask = false;
     learn_topics(b, md);
+    if (rk == b->consumer && !b->is_warm && bus__consumer_warm(b, &err)) {
+        err.next = NEXT_FATAL;
+        bus__problem(b, &err);
+        return;
+    }
     learn_cluster(b);
 }
 
@@ -128,7 +142,10 @@ static void probe_start(struct bus *b)
 {
     b->probing = true;
     b->probed_ms = clk_mono_ms(&clk_system);
-    b->probe = (struct bus__probe){.bus = b, .rk = b->producer};
+    b->probe = (struct bus__probe){
+        .bus = b,
+        .rk = b->consumer && !b->is_warm ? b->consumer : b->producer,
+    };
     work_submit(b->loop, probe_run, probe_done, &b->probe);
 }
 
@@ -146,7 +163,7 @@ static void probe_done(void *ctx)
 
     b->probing = false;
     if (p->md && b->phase == BUS_OPEN)
-        answered(b, p->md);
+        answered(b, p->rk, p->md);
     if (p->md)
         rd_kafka_metadata_destroy(p->md);
     p->md = NULL;
@@ -171,7 +188,8 @@ void bus__ask_metadata(struct bus *b)
     bool was_asked = b->ask;
 
     b->ask = true;
-    if (!was_asked && b->phase == BUS_OPEN && !b->probing) /* asked often, the beat must still come */
+    if (!was_asked && b->phase == BUS_OPEN &&
+        !b->probing) /* asked often, the beat must still come */
         loop_timer_start(b->beat, BUS_BEAT_AWAY_MS);
 }
 
@@ -415,11 +433,32 @@ static void free_bus(struct bus *b)
     free_ptr(&b);
 }
 
+/* Blocks for at most BUS_OPEN_WAIT_MS each; a cluster that does not answer is no failure. */
+static int first_contact(struct bus *b, struct err *err)
+{
+    const struct rd_kafka_metadata *md = get_metadata(b->producer, BUS_OPEN_WAIT_MS);
+
+    b->up = md != NULL;
+    b->ask = md == NULL;
+    if (!md)
+        return 0;
+    rd_kafka_metadata_destroy(md);
+    learn_id(b, b->producer, b->producer_id);
+    if (b->conf.produce_only)
+        return 0;
+    if (bus__consumer_make(b, err))
+        return -1;
+    md = get_metadata(b->consumer, BUS_OPEN_WAIT_MS);
+    b->is_warm = md != NULL;
+    if (md)
+        rd_kafka_metadata_destroy(md);
+    return 0;
+}
+
 int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb,
              struct bus **ret, struct err *err)
 {
     const uint64_t one = 1;
-    const struct rd_kafka_metadata *md;
     struct bus *b = xcalloc(1, sizeof(*b));
 
     *b = (struct bus){.loop = l, .cb = *cb, .efd = -1};
@@ -438,11 +477,11 @@ int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callb
     b->beat = loop_timer_new(l, on_beat, b);
     b->commit_timer = loop_timer_new(l, bus__on_commit_timer, b);
     b->probed_ms = clk_mono_ms(&clk_system);
-    md = get_metadata(b->producer, BUS_OPEN_WAIT_MS);
-    b->up = md != NULL;
-    b->ask = md == NULL;
-    if (md)
-        rd_kafka_metadata_destroy(md);
+    if (first_contact(b, err)) {
+        rd_kafka_destroy(b->producer);
+        free_bus(b);
+        return -1;
+    }
     loop_timer_start(b->beat, 0);
     *ret = b;
     return 0;

@@ -1,7 +1,7 @@
 /* Kafka in and out (librdkafka): one consumer and one producer, driven from the loop through one
  * eventfd.  Knows bytes, headers, partitions and offsets; nothing of records.  The only module with
  * librdkafka's headers (and agents/broker, which is the embedded bus).  Loop thread.
- * tests/support/fake_bus.c implements the same header in memory. */
+ * tests/support/fakebus implements the same header in memory. */
 #ifndef COMMON_BUS_H
 #define COMMON_BUS_H
 
@@ -38,51 +38,78 @@ struct bus_position {
 #define BUS_OFFSET_LATEST (-1)
 #define BUS_OFFSET_COMMITTED (-1000) /* the group's committed one, earliest when there is none */
 
+/* All may be NULL but on_message of a bus that consumes, and on_assigned and on_revoked of one that
+ * subscribes.  They run on the loop, never inside a call of this header, and not after bus_close.
+ */
 struct bus_callbacks {
     void (*on_message)(void *ctx, const struct bus_message *m);
-    void (*on_end)(void *ctx, const char *topic, int partition, int64_t offset); /* read to the end, for now */
-    void (*on_turn)(void *ctx);      /* after a batch of messages was delivered */
+    /* Read to the end, for now; offset is the one that comes next. */
+    void (*on_end)(void *ctx, const char *topic, int partition, int64_t offset);
+    void (*on_turn)(void *ctx); /* after a batch of messages or ends was delivered */
     /* By group: the new partitions of subscribed topics; answer by bus_assign (any list). */
     void (*on_assigned)(void *ctx, const struct bus_position *p, size_t n);
     void (*on_revoked)(void *ctx, bool lost); /* answer by commits; the bus unassigns on return */
-    void (*on_problem)(void *ctx, const struct err *err); /* transient: NEXT_RETRY; NEXT_FATAL: end the process */
-    void (*on_connected)(void *ctx, const char *cluster_id); /* first answer of the cluster, and whenever its id differs */
+    /* Transient: NEXT_RETRY; NEXT_FATAL: end the process. */
+    void (*on_problem)(void *ctx, const struct err *err);
+    /* First answer of the cluster, and whenever its id differs. */
+    void (*on_connected)(void *ctx, const char *cluster_id);
     void *ctx;
 };
 struct bus_conf {
     const char *brokers, *client_id, *group; /* group NULL: none, no commits */
-    const char *const *x; /* "name=value", later wins */
+    const char *const *x;                    /* "name=value", later wins */
     size_t n_x;
     bool produce_only;
 };
 
 struct bus;
-int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb, struct bus **ret, struct err *err) WARN_UNUSED;
-/* Flushes for at most flush_ms, leaves the group, closes; on_closed when all is gone. */
+/* Waits up to 2 s for the cluster, so that what follows finds it; does not fail because none
+ * answers. Errors: ERR_INVAL for an X property that is unknown, out of range or not to be changed.
+ */
+int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb,
+             struct bus **ret, struct err *err) WARN_UNUSED;
+/* Flushes for at most flush_ms, commits, leaves the group, closes; on_closed when all is gone (half
+ * a second later at most, as a rule).  What is not acknowledged by then is told ERR_CANCELED. */
 void bus_close(struct bus *b, int64_t flush_ms, loop_fn on_closed, void *ctx);
 const char *bus_cluster_id(const struct bus *b); /* NULL before on_connected */
 bool bus_is_embedded(const struct bus *b);       /* cluster id begins with mockCluster */
 bool bus_is_up(const struct bus *b);             /* some broker answers now */
 
-int bus_subscribe(struct bus *b, const char *const *topics, size_t n, struct err *err) WARN_UNUSED; /* by group, range assignor */
-int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err *err) WARN_UNUSED; /* replaces what is assigned */
-int bus_pause(struct bus *b, const char *topic, int partition, bool paused, struct err *err) WARN_UNUSED;
-int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, struct err *err) WARN_UNUSED;
-/* Asynchronous; coalesced: call as often as you like, the newest position per partition goes out every 200 ms and at revoke/close. */
+/* By group, range assignor. */
+int bus_subscribe(struct bus *b, const char *const *topics, size_t n, struct err *err) WARN_UNUSED;
+/* Replaces what is assigned.  A partition that was assigned and paused stays paused; one that was
+ * not assigned, or was revoked in between, flows. */
+int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err *err) WARN_UNUSED;
+/* Of an assigned partition, else ERR_NOTFOUND. No message of a paused one comes any more. */
+int bus_pause(struct bus *b, const char *topic, int partition, bool paused,
+              struct err *err) WARN_UNUSED;
+int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset,
+             struct err *err) WARN_UNUSED;
+/* Asynchronous; coalesced: call as often as you like, the newest position per partition goes out
+ * every 200 ms and at revoke/close.  One that failed is tried again while the partition is
+ * assigned. */
 void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset);
-int64_t bus_committed(struct bus *b, const char *topic, int partition); /* last acknowledged commit; -1 none */
+/* Last acknowledged commit of this bus; -1 none. */
+int64_t bus_committed(struct bus *b, const char *topic, int partition);
 
-/* Metadata of a topic, cached after on_connected: number of partitions, 0 unknown (asked for; try later). */
+/* Metadata of a topic, cached: number of partitions, 0 unknown (asked for; try later). */
 int bus_partitions(struct bus *b, const char *topic);
-/* Blocking metadata, at start only: waits up to timeout_ms for every topic to be there. ERR_NOTFOUND names the missing. */
-int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t timeout_ms, struct err *err) WARN_UNUSED;
+/* Blocking metadata, at start only: waits up to timeout_ms for every topic to be there.
+ * ERR_NOTFOUND names the missing; ERR_TIMEOUT: no broker answered. */
+int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t timeout_ms,
+                    struct err *err) WARN_UNUSED;
 /* The partition that Java clients would choose for this key (murmur2). */
 int bus_partition_of(const void *key, size_t n, int partitions);
 
 /* on_delivered comes exactly once: err NULL when acknowledged (offset is valid). */
 typedef void (*bus_delivered_fn)(void *ctx, const struct err *err, int partition, int64_t offset);
-/* partition -1: by key.  Key, value and headers are copied.  Errors: ERR_LIMIT/NEXT_RETRY when the queue is full. */
-int bus_produce(struct bus *b, const char *topic, int partition, struct slice key, struct slice value, const struct bus_header *headers, size_t n_headers, bus_delivered_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
+/* partition -1: by key.  Key, value and headers are copied.  A value whose p is NULL is a
+ * tombstone. Errors: ERR_LIMIT/NEXT_RETRY when the queue is full; ERR_NOTFOUND/NEXT_RETRY while the
+ * topic is not known (the embedded bus would make it, with other partitions): bus_wait_topics at
+ * start spares it. */
+int bus_produce(struct bus *b, const char *topic, int partition, struct slice key,
+                struct slice value, const struct bus_header *headers, size_t n_headers,
+                bus_delivered_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
 size_t bus_in_flight(const struct bus *b);
 
 /* Statistics for /metrics. */
@@ -98,8 +125,14 @@ struct bus_topic_spec {
     bool compacted;
     int64_t retention_ms; /* -1: for ever */
 };
-int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n, int64_t timeout_ms, void (*on_topic)(void *ctx, const char *name, const char *what), void *ctx, struct err *err) WARN_UNUSED;
+int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
+                      int64_t timeout_ms,
+                      void (*on_topic)(void *ctx, const char *name, const char *what), void *ctx,
+                      struct err *err) WARN_UNUSED;
 /* Compares what is with what should be: on_difference(topic, "partitions 3, should be 12"). */
-int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n, int64_t timeout_ms, void (*on_difference)(void *ctx, const char *name, const char *what), void *ctx, struct err *err) WARN_UNUSED;
+int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
+                     int64_t timeout_ms,
+                     void (*on_difference)(void *ctx, const char *name, const char *what),
+                     void *ctx, struct err *err) WARN_UNUSED;
 
 #endif

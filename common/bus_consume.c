@@ -30,46 +30,57 @@ static struct bus__part *get_part(struct bus *b, const char *topic, int partitio
 /* ---- assignment -------------------------------------------------------------------------------
  */
 
-static int pause_parts(struct bus *b, rd_kafka_topic_partition_list_t *list, bool paused,
-                       struct err *err)
+/* Makes the client hold exactly what is paused.  Only changes are told: each one, even a resume of
+ * what flows, throws away what was fetched. */
+static int apply_pauses(struct bus *b, struct err *err)
 {
-    rd_kafka_resp_err_t e = paused ? rd_kafka_pause_partitions(b->consumer, list)
-                                   : rd_kafka_resume_partitions(b->consumer, list);
+    rd_kafka_topic_partition_list_t *lists[2] = {rd_kafka_topic_partition_list_new(0),
+                                                 rd_kafka_topic_partition_list_new(0)};
+    rd_kafka_resp_err_t e = RD_KAFKA_RESP_ERR_NO_ERROR;
 
-    for (int i = 0; i < list->cnt && !e; i++)
-        e = list->elems[i].err;
-    return e ? bus__err(err, e, paused ? "pause" : "resume", NULL) : 0;
+    for (size_t i = 0; i < b->n_parts; i++) {
+        struct bus__part *p = &b->parts[i];
+
+        if (!p->assigned || p->paused == p->held)
+            continue;
+        rd_kafka_topic_partition_list_add(lists[p->paused], p->topic, p->partition);
+        p->held = p->paused;
+    }
+    if (lists[true]->cnt)
+        e = rd_kafka_pause_partitions(b->consumer, lists[true]);
+    if (!e && lists[false]->cnt)
+        e = rd_kafka_resume_partitions(b->consumer, lists[false]);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < lists[k]->cnt && !e; i++)
+            e = lists[k]->elems[i].err;
+        rd_kafka_topic_partition_list_destroy(lists[k]);
+    }
+    return e ? bus__err(err, e, "pause", NULL) : 0;
 }
 
-/* Gives librdkafka the assigned partitions, then says of each whether it is paused: a pause sticks
- * to the partition inside the client, across assignments, and there is no way to ask for it. */
+/* The start is asked for as offset 0: BEGINNING is a question to a leader that the client has not
+ * got yet, and is put again after half a second.  Where 0 is gone, auto.offset.reset finds the
+ * earliest. */
+static int64_t client_offset(int64_t offset)
+{
+    return offset == BUS_OFFSET_EARLIEST ? 0 : offset;
+}
+
 static int apply_assignment(struct bus *b, struct err *err)
 {
     rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new((int)b->n_parts);
-    rd_kafka_topic_partition_list_t *paused = rd_kafka_topic_partition_list_new(0);
-    rd_kafka_topic_partition_list_t *flowing = rd_kafka_topic_partition_list_new(0);
     rd_kafka_resp_err_t e;
-    int rc = 0;
 
     for (size_t i = 0; i < b->n_parts; i++) {
         const struct bus__part *p = &b->parts[i];
 
-        if (!p->assigned)
-            continue;
-        rd_kafka_topic_partition_list_add(all, p->topic, p->partition)->offset = p->start;
-        rd_kafka_topic_partition_list_add(p->paused ? paused : flowing, p->topic, p->partition);
+        if (p->assigned)
+            rd_kafka_topic_partition_list_add(all, p->topic, p->partition)->offset =
+                client_offset(p->start);
     }
     e = rd_kafka_assign(b->consumer, all->cnt ? all : NULL);
-    if (e)
-        rc = bus__err(err, e, "assign", NULL);
-    if (!rc && paused->cnt)
-        rc = pause_parts(b, paused, true, err);
-    if (!rc && flowing->cnt)
-        rc = pause_parts(b, flowing, false, err);
     rd_kafka_topic_partition_list_destroy(all);
-    rd_kafka_topic_partition_list_destroy(paused);
-    rd_kafka_topic_partition_list_destroy(flowing);
-    return rc;
+    return e ? bus__err(err, e, "assign", NULL) : apply_pauses(b, err);
 }
 
 int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err *err)
@@ -90,7 +101,7 @@ int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err
         part->start = p[i].offset;
     }
     free_ptr(&was_paused);
-    return b->consumer ? apply_assignment(b, err) : 0;
+    return b->is_warm ? apply_assignment(b, err) : 0;
 }
 
 static void unassign(struct bus *b)
@@ -103,24 +114,11 @@ static void unassign(struct bus *b)
 int bus_pause(struct bus *b, const char *topic, int partition, bool paused, struct err *err)
 {
     struct bus__part *p = find_part(b, topic, partition);
-    rd_kafka_topic_partition_list_t *list;
-    int rc;
 
     if (!p || !p->assigned)
         return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
-    if (p->paused == paused)
-        return 0; /* a second resume would throw away what was fetched */
-    if (!b->consumer) {
-        p->paused = paused;
-        return 0;
-    }
-    list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition);
-    rc = pause_parts(b, list, paused, err);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (!rc)
-        p->paused = paused;
-    return rc;
+    p->paused = paused;
+    return b->is_warm ? apply_pauses(b, err) : 0;
 }
 
 int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, struct err *err)
@@ -133,10 +131,10 @@ int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, st
     if (!p || !p->assigned)
         return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
     p->start = offset;
-    if (!b->consumer)
+    if (!b->is_warm)
         return 0;
     list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = client_offset(offset);
     error = rd_kafka_seek_partitions(b->consumer, list, BUS_SEEK_MS);
     e = error ? rd_kafka_error_code(error) : list->elems[0].err;
     if (error)
@@ -174,7 +172,7 @@ int bus_subscribe(struct bus *b, const char *const *topics, size_t n, struct err
     free_ptr(&b->subscribed);
     b->subscribed = copy;
     b->n_subscribed = n;
-    return b->consumer ? apply_subscription(b, err) : 0;
+    return b->is_warm ? apply_subscription(b, err) : 0;
 }
 
 static void tell_assigned(struct bus *b, const rd_kafka_topic_partition_list_t *list)
@@ -213,15 +211,22 @@ void bus__on_rebalance(struct bus *b, rd_kafka_event_t *ev)
     unassign(b);
 }
 
-int bus__consumer_start(struct bus *b, struct err *err)
+int bus__consumer_make(struct bus *b, struct err *err)
 {
     const uint64_t one = 1;
-    bool assigned = false;
 
     if (bus__make_consumer(&b->conf, bus_is_embedded(b), &b->consumer, err))
         return -1;
     b->consumer_q = rd_kafka_queue_get_consumer(b->consumer);
     rd_kafka_queue_io_event_enable(b->consumer_q, b->efd, &one, sizeof(one));
+    return 0;
+}
+
+int bus__consumer_warm(struct bus *b, struct err *err)
+{
+    bool assigned = false;
+
+    b->is_warm = true;
     for (size_t i = 0; i < b->n_parts; i++)
         assigned = assigned || b->parts[i].assigned;
     if (assigned && apply_assignment(b, err))
@@ -306,7 +311,7 @@ void bus__commit_flush(struct bus *b)
 {
     rd_kafka_topic_partition_list_t *list;
 
-    if (!b->consumer)
+    if (!b->is_warm)
         return;
     list = rd_kafka_topic_partition_list_new(0);
     for (size_t i = 0; i < b->n_parts; i++) {

@@ -31,6 +31,7 @@ struct bus__part { /* a partition that was assigned or committed; never removed,
     char *topic;
     int partition;
     bool assigned, paused;
+    bool held;     /* as the client was told last: it remembers a pause for ever */
     int64_t start; /* where bus_assign or bus_seek put it, for a consumer that comes later */
     int64_t want, sent, acked; /* commits; -1 none */
 };
@@ -55,6 +56,7 @@ struct bus {
     struct bus_conf conf; /* deep copy */
     rd_kafka_t *producer, *consumer;
     rd_kafka_queue_t *producer_q, *consumer_q;
+    bool is_warm; /* the consumer: what was remembered has been given to it */
     int efd;
     struct loop_watch *watch;
     struct loop_timer *beat, *commit_timer;
@@ -101,7 +103,8 @@ void bus__ask_metadata(struct bus *b);
 void bus__problem(struct bus *b, const struct err *err); /* not while closing */
 
 /* bus_consume.c */
-int bus__consumer_start(struct bus *b, struct err *err) WARN_UNUSED; /* once the cluster is known */
+int bus__consumer_make(struct bus *b, struct err *err) WARN_UNUSED; /* once the cluster is known */
+int bus__consumer_warm(struct bus *b, struct err *err) WARN_UNUSED; /* once it has metadata */
 void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev);
 void bus__on_rebalance(struct bus *b, rd_kafka_event_t *ev);
 void bus__on_committed(struct bus *b, rd_kafka_event_t *ev);

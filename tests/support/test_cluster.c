@@ -1,12 +1,14 @@
 #include "tests/support/test_cluster.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
+#include "agents/broker/kick.h"
 #include "common/bus.h"
 #include "common/digest.h"
 #include "common/mem.h"
@@ -32,6 +34,7 @@ struct test_cluster *test_cluster_new(void)
     struct test_cluster *c = xcalloc(1, sizeof(*c));
     rd_kafka_conf_t *conf;
     char text[256];
+    sigset_t all, before;
 
     id_random(c->unique);
     c->unique[8] = '\0';
@@ -44,7 +47,10 @@ struct test_cluster *test_cluster_new(void)
     rd_kafka_conf_set(conf, "socket.nagle.disable", "true", text, sizeof(text));
     c->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
     BUG_ON(!c->rk);
+    sigfillset(&all); /* a signal in its thread would end the mock */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     c->mock = rd_kafka_mock_cluster_new(c->rk, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     BUG_ON(!c->mock);
     c->brokers = rd_kafka_mock_cluster_bootstraps(c->mock);
     return c;
@@ -54,8 +60,12 @@ void test_cluster_free(struct test_cluster *c)
 {
     if (!c)
         return;
-    if (c->mock)
+    if (c->mock) {
+        struct kick *kick = kick_start(c->brokers);
+
         rd_kafka_mock_cluster_destroy(c->mock);
+        kick_stop(kick);
+    }
     if (c->rk)
         rd_kafka_destroy(c->rk);
     arena_fini(&c->names);
@@ -86,7 +96,10 @@ const char *test_cluster_topic(struct test_cluster *c, const char *name, int par
     struct err err = {0};
 
     if (c->mock) {
+        struct kick *kick = kick_start(c->brokers);
+
         BUG_ON(rd_kafka_mock_topic_create(c->mock, topic, partitions, 1));
+        kick_stop(kick);
     } else if (bus_create_topics(&conf, &spec, 1, TOPIC_WAIT_MS, NULL, NULL, &err)) {
         fprintf(stderr, "create topic %s: %s\n", topic, err.msg);
         abort();
@@ -96,14 +109,18 @@ const char *test_cluster_topic(struct test_cluster *c, const char *name, int par
 
 void test_cluster_down(struct test_cluster *c)
 {
+    struct kick *kick = kick_start(c->brokers);
+
     BUG_ON(!c->mock);
     rd_kafka_mock_broker_set_down(c->mock, 1);
+    kick_stop(kick);
 }
 
 void test_cluster_up(struct test_cluster *c)
 {
     BUG_ON(!c->mock);
-    rd_kafka_mock_broker_set_up(c->mock, 1);
+    rd_kafka_mock_broker_set_up(c->mock,
+                                1); /* may take a second: nothing listens that could wake it */
 }
 
 void test_cluster_fail(struct test_cluster *c, int api_key, int n, int error)

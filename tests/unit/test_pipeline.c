@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "common/digest.h"
+#include "common/fsx.h"
 #include "common/pipeline.h"
 
 #define HEAD                                                                                       \
@@ -203,6 +204,22 @@ static void every_other_key_is_read(void **state)
     pipeline_free(p);
 }
 
+/* The reference that people copy from; tests run in the root of the tree. */
+static void the_page_of_all_keys_is_read(void **state)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    struct pipeline *p;
+    struct err err = {0};
+
+    (void)state;
+    if (fsx_read_file("common/pipeline.yaml", PIPELINE_MAX_BYTES, &text, &err))
+        fail_msg("%s", err.msg);
+    p = parse(text.data);
+    assert_int_equal(p->n_rules, 5);
+    assert_int_equal(p->approval, APPROVAL_MANUAL);
+    pipeline_free(p);
+}
+
 /* A rule on what is not evaluated would be inconclusive for ever. */
 static void metrics_and_slices_of_rules_are_evaluated_too(void **state)
 {
@@ -337,6 +354,7 @@ int main(void)
         cmocka_unit_test(example_of_the_design_is_read),
         cmocka_unit_test(defaults_are_filled_in),
         cmocka_unit_test(every_other_key_is_read),
+        cmocka_unit_test(the_page_of_all_keys_is_read),
         cmocka_unit_test(metrics_and_slices_of_rules_are_evaluated_too),
         cmocka_unit_test(search_is_a_grid_when_the_trials_cover_it),
         cmocka_unit_test(deadline_of_a_run_covers_what_it_waits_for),

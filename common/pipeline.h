@@ -1,6 +1,6 @@
 /* A pipeline as its user declares it: YAML text to one plain struct, defaults filled in, every
- * value checked, every error with its line.  A key that no code reads is an error.  Pure; thread:
- * any. */
+ * value checked, every error with its line.  A key that no code reads is an error.  Every key and
+ * its default: common/pipeline.yaml.  Pure; thread: any. */
 #ifndef COMMON_PIPELINE_H
 #define COMMON_PIPELINE_H
 

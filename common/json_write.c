@@ -213,9 +213,17 @@ static void write_object(const struct writer *w, json_t *t, int level)
     buf_add_char(w->out, '}');
 }
 
-static void write_value(const struct writer *w, json_t *t, int level)
+/* "-0" would be read back as the integer 0, and another digest made of it. */
+static void write_real(struct buf *out, double v)
 {
     char number[32];
+
+    double_to_str(v, number);
+    buf_add_str(out, strcmp(number, "-0") == 0 ? "-0.0" : number);
+}
+
+static void write_value(const struct writer *w, json_t *t, int level)
+{
 
     switch (json_typeof(t)) {
     case JSON_OBJECT:
@@ -231,8 +239,7 @@ static void write_value(const struct writer *w, json_t *t, int level)
         buf_addf(w->out, "%" PRId64, (int64_t)json_integer_value(t));
         break;
     case JSON_REAL:
-        double_to_str(json_real_value(t), number);
-        buf_add_str(w->out, number);
+        write_real(w->out, json_real_value(t));
         break;
     case JSON_TRUE:
         buf_add_str(w->out, "true");

@@ -122,77 +122,74 @@ static void damage_is_seen_or_harmless_and_both_readers_agree(void **state)
     codec_free(c);
 }
 
+#define ARRAY_OF(items) "{\"type\":\"array\",\"items\":" items "}"
+static const struct {
+    const char *label, *schema, *bytes;
+    size_t n;
+} hostile[] = {
+    {"a string of 256 MiB in five bytes", "\"string\"", "\x80\x80\x80\x80\x02", 5},
+    {"bytes of 256 MiB in five bytes", "\"bytes\"", "\x80\x80\x80\x80\x02", 5},
+    {"a negative length", "\"bytes\"", "\1", 1},
+    {"a length of 2^63-1", "\"string\"", "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10},
+    {"a number of eleven bytes", "\"long\"", "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 11},
+    {"a number of more than 64 bits", "\"long\"", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10},
+    {"a number without end", "\"long\"", "\x80", 1},
+    {"an int of 33 bits", "\"int\"", "\x80\x80\x80\x80\x20", 5},
+    {"a boolean of 2", "\"boolean\"", "\2", 1},
+    {"half a double", "\"double\"", "\0\0\0\0", 4},
+    {"a UTF-8 string cut in a character", "\"string\"", "\4\xe6\x97", 3},
+    {"an overlong character", "\"string\"", "\4\xc0\x80", 3},
+    {"a surrogate", "\"string\"", "\6\xed\xa0\x80", 4},
+    {"a NUL in a string", "\"string\"", "\6a\0b", 4},
+    {"a NUL in a longer string", "\"string\"",
+     "\x12"
+     "abcdefg\0h",
+     10},
+    {"an array of 3,000,000 nulls", ARRAY_OF("\"null\""), "\x80\x9b\xee\x02\0", 5},
+    {"an array of 2^62 nulls", ARRAY_OF("\"null\""), "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0",
+     11},
+    {"an array of empty records",
+     ARRAY_OF("{\"type\":\"record\",\"name\":\"E\",\"fields\":[{\"name\":\"n\",\"type\":"
+              "\"null\"}]}"),
+     "\x80\x9b\xee\x02\0", 5},
+    {"an array with more items than bytes", ARRAY_OF("\"long\""), "\x06\0\0", 3},
+    {"a count of -2^63", ARRAY_OF("\"null\""), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0", 12},
+    {"a block that says it is larger", ARRAY_OF("\"long\""), "\1\4\2\0", 4},
+    {"a block that says it is smaller", ARRAY_OF("\"long\""), "\1\0\2\0", 4},
+    {"a block of a negative size", ARRAY_OF("\"long\""), "\1\1\2\0", 4},
+    {"an array without its end", ARRAY_OF("\"long\""), "\2\2", 2},
+    {"a map with more keys than bytes", "{\"type\":\"map\",\"values\":\"null\"}", "\x06\0\0", 3},
+    {"a map key that is no UTF-8", "{\"type\":\"map\",\"values\":\"null\"}", "\2\2\xff\0", 4},
+    {"a union branch that is none", "[\"null\",\"long\"]", "\4\0", 2},
+    {"a negative union branch", "[\"null\",\"long\"]", "\1", 1},
+    {"an enum index that is none", "{\"type\":\"enum\",\"name\":\"N\",\"symbols\":[\"A\"]}", "\2",
+     1},
+    {"a negative enum index", "{\"type\":\"enum\",\"name\":\"N\",\"symbols\":[\"A\"]}", "\1", 1},
+    {"half a fixed", "{\"type\":\"fixed\",\"name\":\"N\",\"size\":4}", "ab", 2},
+};
+
 static void lengths_and_counts_are_held_against_the_bytes_left(void **state)
 {
-#define ARRAY_OF(items) "{\"type\":\"array\",\"items\":" items "}"
-    static const struct {
-        const char *label, *schema, *bytes;
-        size_t n;
-    } rows[] = {
-        {"a string of 256 MiB in five bytes", "\"string\"", "\x80\x80\x80\x80\x02", 5},
-        {"bytes of 256 MiB in five bytes", "\"bytes\"", "\x80\x80\x80\x80\x02", 5},
-        {"a negative length", "\"bytes\"", "\1", 1},
-        {"a length of 2^63-1", "\"string\"", "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10},
-        {"a number of eleven bytes", "\"long\"", "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 11},
-        {"a number of more than 64 bits", "\"long\"", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
-         10},
-        {"a number without end", "\"long\"", "\x80", 1},
-        {"an int of 33 bits", "\"int\"", "\x80\x80\x80\x80\x20", 5},
-        {"a boolean of 2", "\"boolean\"", "\2", 1},
-        {"half a double", "\"double\"", "\0\0\0\0", 4},
-        {"a UTF-8 string cut in a character", "\"string\"", "\4\xe6\x97", 3},
-        {"an overlong character", "\"string\"", "\4\xc0\x80", 3},
-        {"a surrogate", "\"string\"", "\6\xed\xa0\x80", 4},
-        {"a NUL in a string", "\"string\"", "\6a\0b", 4},
-        {"a NUL in a longer string", "\"string\"",
-         "\x12"
-         "abcdefg\0h",
-         10},
-        {"an array of 3,000,000 nulls", ARRAY_OF("\"null\""), "\x80\x9b\xee\x02\0", 5},
-        {"an array of 2^62 nulls", ARRAY_OF("\"null\""),
-         "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\0", 11},
-        {"an array of empty records",
-         ARRAY_OF("{\"type\":\"record\",\"name\":\"E\",\"fields\":[{\"name\":\"n\",\"type\":"
-                  "\"null\"}]}"),
-         "\x80\x9b\xee\x02\0", 5},
-        {"an array with more items than bytes", ARRAY_OF("\"long\""), "\x06\0\0", 3},
-        {"a count of -2^63", ARRAY_OF("\"null\""), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0",
-         12},
-        {"a block that says it is larger", ARRAY_OF("\"long\""), "\1\4\2\0", 4},
-        {"a block that says it is smaller", ARRAY_OF("\"long\""), "\1\0\2\0", 4},
-        {"a block of a negative size", ARRAY_OF("\"long\""), "\1\1\2\0", 4},
-        {"an array without its end", ARRAY_OF("\"long\""), "\2\2", 2},
-        {"a map with more keys than bytes", "{\"type\":\"map\",\"values\":\"null\"}", "\x06\0\0",
-         3},
-        {"a map key that is no UTF-8", "{\"type\":\"map\",\"values\":\"null\"}", "\2\2\xff\0", 4},
-        {"a union branch that is none", "[\"null\",\"long\"]", "\4\0", 2},
-        {"a negative union branch", "[\"null\",\"long\"]", "\1", 1},
-        {"an enum index that is none", "{\"type\":\"enum\",\"name\":\"N\",\"symbols\":[\"A\"]}",
-         "\2", 1},
-        {"a negative enum index", "{\"type\":\"enum\",\"name\":\"N\",\"symbols\":[\"A\"]}", "\1",
-         1},
-        {"half a fixed", "{\"type\":\"fixed\",\"name\":\"N\",\"size\":4}", "ab", 2},
-    };
     struct codec *c = new_codec();
     char text[512];
     struct err err = {0};
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
         CLEANUP(buf_fini) struct buf out = {0};
 
         snprintf(text, sizeof(text),
                  "{\"type\":\"record\",\"name\":\"LabelObserved\",\"fields\":[{\"name\":\"f\","
                  "\"type\":%s}]}",
-                 rows[i].schema);
+                 hostile[i].schema);
         if (codec_add_schema(c, slice_str(text), &err) != 0)
-            fail_msg("%s: %s", rows[i].label, err.msg);
+            fail_msg("%s: %s", hostile[i].label, err.msg);
         avro_single_object(&out, text);
-        buf_add(&out, rows[i].bytes, rows[i].n);
+        buf_add(&out, hostile[i].bytes, hostile[i].n);
         if (decode(c, RECORD_LABEL_OBSERVED, buf_slice(&out), &err) != -1)
-            fail_msg("%s was read", rows[i].label);
+            fail_msg("%s was read", hostile[i].label);
         if (!strstr(err.msg, "f: ") || strstr(err.msg, "avro-c") || err.next != NEXT_REJECT)
-            fail_msg("%s: %s", rows[i].label, err.msg);
+            fail_msg("%s: %s", hostile[i].label, err.msg);
     }
     codec_free(c);
 }

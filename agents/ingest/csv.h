@@ -13,7 +13,7 @@
 #define CSV_MAX_FIELDS 4096
 
 struct csv_row {
-    const struct slice *fields; /* unquoted; blanks are kept */
+    const struct slice *fields; /* unquoted; blanks are kept; 32 more bytes are readable behind each */
     size_t n;
     int64_t row;       /* 0: the header; data rows from 1 */
     int64_t line;      /* where it begins, from 1 */

@@ -67,7 +67,7 @@ bool sheet_needs_survey(const struct sheet *s); /* some column's type is to be f
 void sheet_survey(struct sheet *s, const struct slice *fields, size_t n);
 void sheet_settle(struct sheet *s); /* takes types from that */
 
-/* One data row; text is what is hashed.  Errors only when the spool's disk fails. */
+/* One data row; NUMBER_FAST_SLACK bytes are readable behind each field; text is what is hashed.  Errors only when the spool's disk fails. */
 int sheet_add_text(struct sheet *s, const struct slice *fields, size_t n, int64_t row, int64_t line, struct slice text, struct err *err) WARN_UNUSED;
 /* The same from numbers; label_text is used instead of its cell when its p is not NULL. */
 int sheet_add_numbers(struct sheet *s, const double *cells, struct slice label_text, int64_t row, uint64_t hash, struct err *err) WARN_UNUSED;

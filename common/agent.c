@@ -29,6 +29,7 @@ const struct conf_option agent_options[] = {
     {.name = "registry", .meta = "URL", .help = "schema registry (Confluent's protocol); none: Avro single-object encoding"},
     {.name = "registry-token", .meta = "TEXT", .help = "bearer token for the registry"},
     {.name = "listen", .fallback = "127.0.0.1:0", .meta = "HOST:PORT", .help = "where /healthz, /readyz, /metrics and the agent's own paths are served; port 0: any"},
+    {.name = "http-body-cap", .type = CONF_SIZE, .meta = "SIZE", .help = "largest body of a request; default: the agent's own", .min = 1024, .max = 268435456},
     {.name = "address-file", .meta = "FILE", .help = "write the address that is listened on into this file"},
     {.name = "topics-timeout", .type = CONF_DURATION, .fallback = "60s", .meta = "TIME", .help = "how long to wait at start for topics and registry", .max = 86400000},
     {.name = "stop-timeout", .type = CONF_DURATION, .fallback = "25s", .meta = "TIME", .help = "how long long work may take to finish or hand over when asked to stop", .max = 86400000},
@@ -109,6 +110,8 @@ static void list_inputs(struct agent *a)
 static int open_endpoint(struct agent *a, struct err *err)
 {
     size_t cap = a->spec->http_body_cap_bytes ? a->spec->http_body_cap_bytes : (size_t)1 << 20;
+    if (conf_is_set(a->conf, "http-body-cap"))
+        cap = (size_t)conf_int(a->conf, "http-body-cap");
     if (httpd_open(a->loop, conf_str(a->conf, "listen"), cap, agent__on_http, a, &a->httpd, err))
         return -1;
     const char *listen = conf_str(a->conf, "listen"), *colon = strrchr(listen, ':');
@@ -313,6 +316,7 @@ void agent_free(struct agent *a)
     a->timer = NULL;
     if (a->is_open && a->spec->close)
         a->spec->close(a);
+    a->is_open = false;
     if (a->httpd)
         httpd_close(a->httpd);
     schemareg_close(a->registry);

@@ -75,7 +75,9 @@ struct agent_spec {
     void (*ready)(struct agent *a);          /* everything assigned has been restored for the first time */
     void (*pipelines)(struct agent *a, const char *name); /* a pipeline was declared, changed or withdrawn */
     void (*drop)(struct agent *a, struct unit *u); /* partition taken away: free u->self */
+    void (*released)(struct agent *a, int partition); /* after the drops: streams of it begin anew, at their positions, if it comes back */
     bool (*http)(struct agent *a, struct httpd_request *rq); /* false: 404.  /healthz /readyz /metrics are the runtime's */
+    bool (*is_ready)(struct agent *a);       /* a further condition of /readyz; NULL: none */
     bool (*is_busy)(struct agent *a);        /* stop waits for it to become false (long work to finish or hand over) */
     void (*stopping)(struct agent *a);       /* asked to stop: refuse new work, hand over */
     void (*metrics)(struct agent *a, struct buf *out); /* further lines of Prometheus text */

@@ -155,7 +155,7 @@ static void answer_metrics(struct agent *a, struct httpd_request *rq)
     write_process(a, &out);
     write_inputs(a, &out);
     write_cells(a, &out);
-    if (a->spec->metrics)
+    if (a->spec->metrics && a->is_open)
         a->spec->metrics(a, &out);
     httpd_answer(rq, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&out));
 }
@@ -169,12 +169,17 @@ static void answer_json(struct httpd_request *rq, int status, struct json *j)
     httpd_answer(rq, status, "application/json", buf_slice(&out));
 }
 
+static bool is_serving(struct agent *a)
+{
+    return a->is_ready && !a->is_stopping && (!a->spec->is_ready || (a->is_open && a->spec->is_ready(a)));
+}
+
 static struct json *status_json(struct agent *a)
 {
     struct json *j = json_object();
     json_set_str(j, "agent", a->spec->name);
     json_set_str(j, "instance", a->instance);
-    json_set_bool(j, "ready", a->is_ready && !a->is_stopping);
+    json_set_bool(j, "ready", is_serving(a));
     json_set_bool(j, "stopping", a->is_stopping);
     json_set_bool(j, "bus", bus_is_up(a->bus));
     json_set_str(j, "cluster", a->cluster);
@@ -197,15 +202,17 @@ void agent__on_http(void *ctx, struct httpd_request *rq)
     if (is_get && strcmp(path, "/healthz") == 0) {
         httpd_answer(rq, 200, "text/plain", slice_str("ok\n"));
     } else if (is_get && strcmp(path, "/readyz") == 0) {
-        bool ready = a->is_ready && !a->is_stopping && bus_is_up(a->bus);
+        bool ready = is_serving(a) && bus_is_up(a->bus);
         answer_json(rq, ready ? 200 : 503, status_json(a));
     } else if (is_get && strcmp(path, "/metrics") == 0) {
         answer_metrics(a, rq);
     } else if (is_get && strcmp(path, "/status") == 0) {
         struct json *j = status_json(a);
-        if (a->spec->status)
+        if (a->spec->status && a->is_open)
             a->spec->status(a, j);
         answer_json(rq, 200, j);
+    } else if (a->spec->http && !a->is_open) {
+        httpd_answer_error(rq, 503, "not ready: the bus has not answered yet");
     } else if (!a->spec->http || !a->spec->http(a, rq)) {
         httpd_answer_error(rq, 404, "no such path: %s", path);
     }

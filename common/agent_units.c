@@ -336,6 +336,8 @@ void agent__drop_partition(struct agent *a, int partition)
             unmark(a, x);
         unit_free(a, x);
     }
+    if (a->spec->released && a->is_open)
+        a->spec->released(a, partition);
 }
 
 void agent__drop_all(struct agent *a)

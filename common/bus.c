@@ -188,8 +188,8 @@ void bus__ask_metadata(struct bus *b)
     bool was_asked = b->ask;
 
     b->ask = true;
-    if (!was_asked && b->phase == BUS_OPEN &&
-        !b->probing) /* asked often, the beat must still come */
+    /* Asked often, the beat must still come. */
+    if (!was_asked && b->phase == BUS_OPEN && !b->probing)
         loop_timer_start(b->beat, BUS_BEAT_AWAY_MS);
 }
 
@@ -442,14 +442,17 @@ static int first_contact(struct bus *b, struct err *err)
     b->ask = md == NULL;
     if (!md)
         return 0;
+    learn_topics(b, md);
     rd_kafka_metadata_destroy(md);
     learn_id(b, b->producer, b->producer_id);
+    b->ask = false; /* it was for this */
     if (b->conf.produce_only)
         return 0;
     if (bus__consumer_make(b, err))
         return -1;
     md = get_metadata(b->consumer, BUS_OPEN_WAIT_MS);
     b->is_warm = md != NULL;
+    b->ask = !b->is_warm;
     if (md)
         rd_kafka_metadata_destroy(md);
     return 0;
@@ -478,6 +481,8 @@ int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callb
     b->commit_timer = loop_timer_new(l, bus__on_commit_timer, b);
     b->probed_ms = clk_mono_ms(&clk_system);
     if (first_contact(b, err)) {
+        rd_kafka_queue_io_event_enable(b->producer_q, -1, NULL, 0);
+        rd_kafka_queue_destroy(b->producer_q);
         rd_kafka_destroy(b->producer);
         free_bus(b);
         return -1;

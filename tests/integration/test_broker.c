@@ -371,10 +371,7 @@ static void topics_left_out_are_empty_again(void **state)
     start(f, more);
     connect_to(f, &f->a, "t");
     recorder_send(&f->a, "t", 0, "k", "v");
-    assert_int_equal(bus_partitions(f->a.bus, "x.predictions"), 0); /* asked for, not yet known */
     recorder_wait_delivered(&f->a, 1);
-    while (bus_partitions(f->a.bus, "x.predictions") == 0)
-        loop_turn(f->loop, 100);
     recorder_send(&f->a, "x.predictions", 0, "k", "v");
     recorder_wait_delivered(&f->a, 2);
     assert_int_equal(f->a.delivered_offset, 0);

@@ -1,9 +1,9 @@
 /* Life of an agent: options, start, stop.  See agent.h for the mechanism.
  *
- * Start: options -> codec, store, endpoint -> bus -> cluster id -> cache folder -> assignment -> restore
- * (cache, then log) -> ready.  A cluster id that changes means another log: the process ends with 75 and
- * is started again, rather than mixing two.  Stop: refuse new work, wait for long work, send what is owed,
- * commit, leave. */
+ * Start: options -> codec, store, endpoint -> bus -> cluster id -> cache folder -> assignment ->
+ * restore (cache, then log) -> ready.  A cluster id that changes means another log: the process
+ * ends with 75 and is started again, rather than mixing two.  Stop: refuse new work, wait for long
+ * work, send what is owed, commit, leave. */
 #include "common/agent.h"
 
 #include <stdio.h>
@@ -18,22 +18,69 @@
 enum { STOP_LOOK_MS = 20 };
 
 const struct conf_option agent_options[] = {
-    {.name = "brokers", .letter = 'b', .meta = "HOST:PORT,...", .help = "Kafka brokers to begin with"},
-    {.name = "prefix", .fallback = "relearn.", .meta = "TEXT", .help = "in front of every topic's name"},
-    {.name = "instance", .meta = "NAME", .help = "stable name of this instance; default: the agent's name and its share, or host and process id"},
-    {.name = "group", .meta = "NAME", .help = "consumer group; default: prefix and the agent's name"},
-    {.name = "share", .meta = "I/N", .help = "work on every N-th partition, the I-th of N instances, without a group; empty: by group"},
-    {.name = "data", .fallback = "relearn-data", .meta = "DIR", .help = "folder of state caches and, unless said otherwise, of the artefact store"},
-    {.name = "artifacts", .meta = "URL", .help = "artefact store, file:///path; default: DATA/artifacts"},
-    {.name = "cache", .type = CONF_BOOL, .fallback = "true", .help = "keep a local copy of the control topics for a quick restart"},
-    {.name = "registry", .meta = "URL", .help = "schema registry (Confluent's protocol); none: Avro single-object encoding"},
+    {.name = "brokers",
+     .letter = 'b',
+     .meta = "HOST:PORT,...",
+     .help = "Kafka brokers to begin with"},
+    {.name = "prefix",
+     .fallback = "relearn.",
+     .meta = "TEXT",
+     .help = "in front of every topic's name"},
+    {.name = "instance",
+     .meta = "NAME",
+     .help = "stable name of this instance; default: the agent's name and its share, or host and "
+             "process id"},
+    {.name = "group",
+     .meta = "NAME",
+     .help = "consumer group; default: prefix and the agent's name"},
+    {.name = "share",
+     .meta = "I/N",
+     .help =
+         "work on every N-th partition, the I-th of N instances, without a group; empty: by group"},
+    {.name = "data",
+     .fallback = "relearn-data",
+     .meta = "DIR",
+     .help = "folder of state caches and, unless said otherwise, of the artefact store"},
+    {.name = "artifacts",
+     .meta = "URL",
+     .help = "artefact store, file:///path; default: DATA/artifacts"},
+    {.name = "cache",
+     .type = CONF_BOOL,
+     .fallback = "true",
+     .help = "keep a local copy of the control topics for a quick restart"},
+    {.name = "registry",
+     .meta = "URL",
+     .help = "schema registry (Confluent's protocol); none: Avro single-object encoding"},
     {.name = "registry-token", .meta = "TEXT", .help = "bearer token for the registry"},
-    {.name = "listen", .fallback = "127.0.0.1:0", .meta = "HOST:PORT", .help = "where /healthz, /readyz, /metrics and the agent's own paths are served; port 0: any"},
-    {.name = "http-body-cap", .type = CONF_SIZE, .meta = "SIZE", .help = "largest body of a request; default: the agent's own", .min = 1024, .max = 268435456},
-    {.name = "address-file", .meta = "FILE", .help = "write the address that is listened on into this file"},
-    {.name = "topics-timeout", .type = CONF_DURATION, .fallback = "60s", .meta = "TIME", .help = "how long to wait at start for topics and registry", .max = 86400000},
-    {.name = "stop-timeout", .type = CONF_DURATION, .fallback = "25s", .meta = "TIME", .help = "how long long work may take to finish or hand over when asked to stop", .max = 86400000},
-    {.name = "log-level", .fallback = "info", .meta = "LEVEL", .help = "debug, info, warn or error"},
+    {.name = "listen",
+     .fallback = "127.0.0.1:0",
+     .meta = "HOST:PORT",
+     .help = "where /healthz, /readyz, /metrics and the agent's own paths are served; port 0: any"},
+    {.name = "http-body-cap",
+     .type = CONF_SIZE,
+     .meta = "SIZE",
+     .help = "largest body of a request; default: the agent's own",
+     .min = 1024,
+     .max = 268435456},
+    {.name = "address-file",
+     .meta = "FILE",
+     .help = "write the address that is listened on into this file"},
+    {.name = "topics-timeout",
+     .type = CONF_DURATION,
+     .fallback = "60s",
+     .meta = "TIME",
+     .help = "how long to wait at start for topics and registry",
+     .max = 86400000},
+    {.name = "stop-timeout",
+     .type = CONF_DURATION,
+     .fallback = "25s",
+     .meta = "TIME",
+     .help = "how long long work may take to finish or hand over when asked to stop",
+     .max = 86400000},
+    {.name = "log-level",
+     .fallback = "info",
+     .meta = "LEVEL",
+     .help = "debug, info, warn or error"},
     {0},
 };
 
@@ -53,8 +100,10 @@ void agent__fail(struct agent *a, int exit_code, const char *event, const struct
 static int parse_share(const char *text, int *ret_share, int *ret_shares, struct err *err)
 {
     int i = 0, n = 0, used = 0;
-    if (sscanf(text, "%d/%d%n", &i, &n, &used) != 2 || text[used] || i < 1 || n < 1 || i > n || n > 1000)
-        return err_inval(err, "--share %s: give I/N with 1 <= I <= N <= 1000, for example 2/3", text);
+    if (sscanf(text, "%d/%d%n", &i, &n, &used) != 2 || text[used] || i < 1 || n < 1 || i > n ||
+        n > 1000)
+        return err_inval(err, "--share %s: give I/N with 1 <= I <= N <= 1000, for example 2/3",
+                         text);
     *ret_share = i;
     *ret_shares = n;
     return 0;
@@ -81,10 +130,12 @@ static int take_options(struct agent *a, struct err *err)
         return -1;
     a->by_group = a->shares == 0;
     if (log_level_parse(conf_str(a->conf, "log-level"), &level))
-        return err_inval(err, "--log-level %s: give debug, info, warn or error", conf_str(a->conf, "log-level"));
+        return err_inval(err, "--log-level %s: give debug, info, warn or error",
+                         conf_str(a->conf, "log-level"));
     log_init(a->spec->name, level);
     if (!conf_str(a->conf, "brokers") || !conf_str(a->conf, "brokers")[0])
-        return err_inval(err, "no brokers: give --brokers HOST:PORT or set RELEARN_BROKERS; `relearn up` starts an embedded bus");
+        return err_inval(err, "no brokers: give --brokers HOST:PORT or set RELEARN_BROKERS; "
+                              "`relearn up` starts an embedded bus");
     a->prefix = xstrdup(conf_str(a->conf, "prefix"));
     a->instance = instance_name(a);
     a->source = xasprintf("/relearn/%s/%s", a->spec->name, a->instance);
@@ -96,7 +147,8 @@ static int take_options(struct agent *a, struct err *err)
 static void add_input(struct agent *a, enum record r, enum input_kind kind)
 {
     BUG_ON(a->n_inputs == AGENT_MAX_INPUTS);
-    a->inputs[a->n_inputs++] = (struct input){.record = r, .kind = kind, .topic = xasprintf("%s%s", a->prefix, record_topic(r))};
+    a->inputs[a->n_inputs++] = (struct input){
+        .record = r, .kind = kind, .topic = xasprintf("%s%s", a->prefix, record_topic(r))};
 }
 
 static void list_inputs(struct agent *a)
@@ -115,7 +167,8 @@ static int open_endpoint(struct agent *a, struct err *err)
     if (httpd_open(a->loop, conf_str(a->conf, "listen"), cap, agent__on_http, a, &a->httpd, err))
         return -1;
     const char *listen = conf_str(a->conf, "listen"), *colon = strrchr(listen, ':');
-    a->url = xasprintf("http://%.*s:%d", (int)(colon ? colon - listen : 0), listen, httpd_port(a->httpd));
+    a->url = xasprintf("http://%.*s:%d", (int)(colon ? colon - listen : 0), listen,
+                       httpd_port(a->httpd));
     return 0;
 }
 
@@ -125,7 +178,8 @@ static int publish_address(struct agent *a, struct err *err)
     return file && file[0] ? fsx_write_file(file, a->url, strlen(a->url), err) : 0;
 }
 
-int agent_new(const struct agent_spec *spec, struct loop *l, int argc, char **argv, struct agent **ret, struct err *err)
+int agent_new(const struct agent_spec *spec, struct loop *l, int argc, char **argv,
+              struct agent **ret, struct err *err)
 {
     const struct conf_option *tables[] = {agent_options, spec->options, NULL};
     struct agent *a = xcalloc(1, sizeof(*a));
@@ -134,7 +188,8 @@ int agent_new(const struct agent_spec *spec, struct loop *l, int argc, char **ar
     a->clk = &clk_system;
     a->self = xcalloc(1, spec->self_bytes ? spec->self_bytes : 1);
     a->timer = loop_timer_new(l, agent__on_timer, a);
-    if (conf_parse(tables, argc, argv, &a->conf, err) || take_options(a, err) || codec_new(&a->codec, err)) {
+    if (conf_parse(tables, argc, argv, &a->conf, err) || take_options(a, err) ||
+        codec_new(&a->codec, err)) {
         agent_free(a);
         return -1;
     }
@@ -154,7 +209,8 @@ static void on_hold_timer(void *ctx)
     struct err err = {0};
     for (size_t i = 0; i < a->n_inputs; i++)
         for (int p = 0; p < a->inputs[i].partitions; p++)
-            if (a->inputs[i].parts[p].assigned && a->inputs[i].parts[p].decode_tries && bus_pause(a->bus, a->inputs[i].topic, p, false, &err))
+            if (a->inputs[i].parts[p].assigned && a->inputs[i].parts[p].decode_tries &&
+                bus_pause(a->bus, a->inputs[i].topic, p, false, &err))
                 log_warn("agent.resume", "topic=%s error=%s", a->inputs[i].topic, err.msg);
 }
 
@@ -165,13 +221,15 @@ static void on_connected(void *ctx, const char *cluster)
     if (a->is_stopped)
         return;
     if (a->cluster[0]) {
-        err_set(&err, ERR_CONFLICT, NEXT_FATAL, "the cluster is another one now: %s, was %s", cluster, a->cluster);
+        err_set(&err, ERR_CONFLICT, NEXT_FATAL, "the cluster is another one now: %s, was %s",
+                cluster, a->cluster);
         agent__fail(a, 75, "agent.restart", &err);
         return;
     }
     str_copy(a->cluster, sizeof(a->cluster), cluster);
     a->state_dir = xasprintf("%s/state/%s/%s", conf_str(a->conf, "data"), a->instance, cluster);
-    if (fsx_mkdirs(a->state_dir, &err) || (conf_bool(a->conf, "cache") && agent__cache_open(a, &err))) {
+    if (fsx_mkdirs(a->state_dir, &err) ||
+        (conf_bool(a->conf, "cache") && agent__cache_open(a, &err))) {
         agent__fail(a, 1, "agent.state", &err);
         return;
     }
@@ -218,7 +276,8 @@ static int open_registry(struct agent *a, struct err *err)
     for (; n < a->spec->n_outputs; n++)
         records[n] = a->spec->outputs[n];
     records[n++] = RECORD_DEAD_LETTERED;
-    return schemareg_register(a->registry, a->codec, a->prefix, records, n, conf_int(a->conf, "topics-timeout"), err);
+    return schemareg_register(a->registry, a->codec, a->prefix, records, n,
+                              conf_int(a->conf, "topics-timeout"), err);
 }
 
 int agent_start(struct agent *a, struct err *err)
@@ -230,11 +289,19 @@ int agent_start(struct agent *a, struct err *err)
         return -1;
     CLEANUP_FREE char *default_group = xasprintf("%s%s", a->prefix, a->spec->name);
     const char *group = conf_str(a->conf, "group");
-    struct bus_conf conf = {.brokers = conf_str(a->conf, "brokers"), .client_id = a->instance, .group = group && group[0] ? group : default_group};
+    struct bus_conf conf = {.brokers = conf_str(a->conf, "brokers"),
+                            .client_id = a->instance,
+                            .group = group && group[0] ? group : default_group};
     conf.n_x = conf_x(a->conf, &conf.x);
     struct bus_callbacks cb = {
-        .on_message = agent__on_message, .on_end = agent__on_end, .on_turn = on_turn, .on_assigned = agent__on_assigned,
-        .on_revoked = agent__on_revoked, .on_problem = on_problem, .on_connected = on_connected, .ctx = a,
+        .on_message = agent__on_message,
+        .on_end = agent__on_end,
+        .on_turn = on_turn,
+        .on_assigned = agent__on_assigned,
+        .on_revoked = agent__on_revoked,
+        .on_problem = on_problem,
+        .on_connected = on_connected,
+        .ctx = a,
     };
     return bus_open(a->loop, &conf, &cb, &a->bus, err);
 }

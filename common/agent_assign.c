@@ -1,9 +1,10 @@
 /* Who works on which partitions, and from where they are read.
  *
- * By share: partition p belongs to share i of n when p % n == i - 1; no coordinator.  By group: the group
- * hands out the partitions of the work topics (range: the same numbers of each), and tables follow.
- * Globals are read by everybody.  Control topics are read from the start (or from where the cache ends),
- * streams from the committed position, once the tables beside them have been read to the end. */
+ * By share: partition p belongs to share i of n when p % n == i - 1; no coordinator.  By group: the
+ * group hands out the partitions of the work topics (range: the same numbers of each), and tables
+ * follow. Globals are read by everybody.  Control topics are read from the start (or from where the
+ * cache ends), streams from the committed position, once the tables beside them have been read to
+ * the end. */
 #include <string.h>
 
 #include "common/agent_internal.h"
@@ -54,14 +55,18 @@ static bool have_same_partitions(struct agent *a)
         if (in->partitions == first->partitions)
             continue;
         struct err err = {0};
-        err_set(&err, ERR_INVAL, NEXT_FATAL, "topic %s has %d partitions, %s has %d: they must have the same number; see `relearn topics`", in->topic, in->partitions, first->topic, first->partitions);
+        err_set(&err, ERR_INVAL, NEXT_FATAL,
+                "topic %s has %d partitions, %s has %d: they must have the same number; see "
+                "`relearn topics`",
+                in->topic, in->partitions, first->topic, first->partitions);
         agent__fail(a, 1, "agent.topics", &err);
         return false;
     }
     return true;
 }
 
-static int prepare_part(struct agent *a, struct input *in, int partition, struct bus_position *ret, struct err *err)
+static int prepare_part(struct agent *a, struct input *in, int partition, struct bus_position *ret,
+                        struct err *err)
 {
     struct part *p = &in->parts[partition];
     p->assigned = true;
@@ -71,7 +76,9 @@ static int prepare_part(struct agent *a, struct input *in, int partition, struct
     } else if (in->kind == INPUT_GLOBAL_STREAM) {
         if (!p->next && a->spec->position)
             p->next = a->spec->position(a, in->record, partition);
-        ret->offset = p->next > 0 ? p->next : 0; /* 0, not "earliest": no round trip a partition to look it up */
+        ret->offset = p->next > 0
+                          ? p->next
+                          : 0; /* 0, not "earliest": no round trip a partition to look it up */
     } else {
         if (!p->next && agent__cache_restore(a, in, partition, err))
             return -1;
@@ -108,7 +115,8 @@ static void assign(struct agent *a, const bool *owned, int n_owned)
         for (size_t i = 0; i < a->n_inputs; i++) { /* streams wait for their tables */
             struct input *in = &a->inputs[i];
             for (int p = 0; is_stream(in->kind) && p < in->partitions; p++)
-                if (in->parts[p].assigned && !in->parts[p].resumed && bus_pause(a->bus, in->topic, p, true, &err))
+                if (in->parts[p].assigned && !in->parts[p].resumed &&
+                    bus_pause(a->bus, in->topic, p, true, &err))
                     log_warn("agent.pause", "topic=%s error=%s", in->topic, err.msg);
         }
     }
@@ -175,7 +183,8 @@ void agent__on_assigned(void *ctx, const struct bus_position *list, size_t n)
         n_owned += owned[list[i].partition] ? 0 : 1;
         owned[list[i].partition] = true;
     }
-    for (int p = 0; p < parts; p++) /* what moved away is forgotten; what stayed goes on where it was */
+    for (int p = 0; p < parts;
+         p++) /* what moved away is forgotten; what stayed goes on where it was */
         if (!owned[p])
             agent__drop_partition(a, p);
     log_info("agent.assigned", "partitions=%zu of=%d", n_owned, parts);
@@ -205,7 +214,8 @@ static bool shard_at_end(const struct agent *a, int partition)
 {
     for (size_t i = 0; i < a->n_inputs; i++) {
         const struct input *in = &a->inputs[i];
-        if ((in->kind == INPUT_WORK || in->kind == INPUT_TABLE) && partition < in->partitions && !in->parts[partition].at_end)
+        if ((in->kind == INPUT_WORK || in->kind == INPUT_TABLE) && partition < in->partitions &&
+            !in->parts[partition].at_end)
             return false;
     }
     return true;
@@ -233,7 +243,8 @@ static void resume_streams(struct agent *a)
         struct input *in = &a->inputs[i];
         for (int p = 0; is_stream(in->kind) && p < in->partitions; p++) {
             struct part *part = &in->parts[p];
-            if (!part->assigned || part->resumed || (in->kind == INPUT_STREAM && !shard_at_end(a, p)))
+            if (!part->assigned || part->resumed ||
+                (in->kind == INPUT_STREAM && !shard_at_end(a, p)))
                 continue;
             part->resumed = true;
             if (bus_pause(a->bus, in->topic, p, false, &err))
@@ -249,11 +260,13 @@ void agent__check_restored(struct agent *a)
     resume_streams(a);
     for (size_t i = 0; i < a->n_inputs; i++)
         for (int p = 0; p < a->inputs[i].partitions; p++)
-            if (a->inputs[i].parts[p].assigned && !is_stream(a->inputs[i].kind) && !a->inputs[i].parts[p].at_end && !a->is_ready)
+            if (a->inputs[i].parts[p].assigned && !is_stream(a->inputs[i].kind) &&
+                !a->inputs[i].parts[p].at_end && !a->is_ready)
                 return;
     if (!a->is_ready) {
         a->is_ready = true;
-        log_info("agent.ready", "instance=%s cluster=%s ms=%lld", a->instance, a->cluster, (long long)(clk_mono_ms(a->clk) - a->started_mono_ms));
+        log_info("agent.ready", "instance=%s cluster=%s ms=%lld", a->instance, a->cluster,
+                 (long long)(clk_mono_ms(a->clk) - a->started_mono_ms));
         if (a->spec->ready)
             a->spec->ready(a);
     }

@@ -1,6 +1,6 @@
 /* A local copy of the control topics that this instance has folded, so that a restart does not read
- * them over the network again.  It is only ever a copy: it may be deleted at any time, and what is folded
- * from it is what would be folded from the log.  One folder per cluster id. */
+ * them over the network again.  It is only ever a copy: it may be deleted at any time, and what is
+ * folded from it is what would be folded from the log.  One folder per cluster id. */
 #include <string.h>
 
 #include "common/agent_internal.h"
@@ -45,11 +45,13 @@ static void give_up(struct agent *a, const struct err *err)
     a->cache_in_tx = false;
 }
 
-/* Headers as name-length, name, value-length, value; lengths 32-bit in host order: a file of this machine. */
+/* Headers as name-length, name, value-length, value; lengths 32-bit in host order: a file of this
+ * machine. */
 static void pack_headers(const struct bus_message *m, struct buf *out)
 {
     for (size_t i = 0; i < m->n_headers; i++) {
-        uint32_t name_n = (uint32_t)strlen(m->headers[i].name) + 1, value_n = (uint32_t)m->headers[i].n;
+        uint32_t name_n = (uint32_t)strlen(m->headers[i].name) + 1,
+                 value_n = (uint32_t)m->headers[i].n;
         buf_add(out, &name_n, sizeof(name_n));
         buf_add(out, m->headers[i].name, name_n);
         buf_add(out, &value_n, sizeof(value_n));
@@ -85,7 +87,9 @@ void agent__cache_add(struct agent *a, const struct bus_message *m)
         return;
     struct err err = {0};
     struct stmt *s = NULL;
-    if ((!a->cache_in_tx && store_begin(a->cache, &err)) || store_prepare(a->cache, "INSERT OR REPLACE INTO log VALUES (?1,?2,?3,?4,?5,?6,?7)", &s, &err)) {
+    if ((!a->cache_in_tx && store_begin(a->cache, &err)) ||
+        store_prepare(a->cache, "INSERT OR REPLACE INTO log VALUES (?1,?2,?3,?4,?5,?6,?7)", &s,
+                      &err)) {
         give_up(a, &err);
         return;
     }
@@ -116,7 +120,10 @@ void agent__cache_flush(struct agent *a)
 static void replay_row(struct agent *a, const char *topic, int partition, struct stmt *s)
 {
     struct slice key = stmt_blob(s, 2), value = stmt_blob(s, 3);
-    struct bus_message m = {.topic = topic, .partition = partition, .offset = stmt_int(s, 0), .timestamp_ms = stmt_int(s, 1)};
+    struct bus_message m = {.topic = topic,
+                            .partition = partition,
+                            .offset = stmt_int(s, 0),
+                            .timestamp_ms = stmt_int(s, 1)};
     m.key = stmt_is_null(s, 2) ? NULL : key.p;
     m.key_n = key.n;
     m.value = stmt_is_null(s, 3) ? NULL : value.p;
@@ -130,7 +137,10 @@ int agent__cache_restore(struct agent *a, struct input *in, int partition, struc
     struct stmt *s = NULL;
     if (!a->cache)
         return 0;
-    if (store_prepare(a->cache, "SELECT offset, timestamp_ms, key, value, headers FROM log WHERE topic=?1 AND partition=?2 ORDER BY offset", &s, err))
+    if (store_prepare(a->cache,
+                      "SELECT offset, timestamp_ms, key, value, headers FROM log WHERE topic=?1 "
+                      "AND partition=?2 ORDER BY offset",
+                      &s, err))
         return -1;
     stmt_bind_str(s, 1, in->topic);
     stmt_bind_int(s, 2, partition);
@@ -149,7 +159,10 @@ bool agent__cache_matches(struct agent *a, const struct bus_message *m)
     struct stmt *s = NULL;
     struct err err = {0};
     bool row = false, same = true;
-    if (!a->cache || store_prepare(a->cache, "SELECT value FROM log WHERE topic=?1 AND partition=?2 AND offset=?3", &s, &err))
+    if (!a->cache ||
+        store_prepare(a->cache,
+                      "SELECT value FROM log WHERE topic=?1 AND partition=?2 AND offset=?3", &s,
+                      &err))
         return true;
     stmt_bind_str(s, 1, m->topic);
     stmt_bind_int(s, 2, m->partition);

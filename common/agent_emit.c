@@ -38,7 +38,8 @@ static void headers_of(struct agent *a, const struct envelope *e, struct header_
     const char *correlation = e->correlation ? e->correlation : e->id;
     id_to_trace(correlation, trace);
     if (e->trace && strlen(e->trace) >= 55 && e->trace[2] == '-' && e->trace[35] == '-')
-        snprintf(trace, sizeof(trace), "%.32s", e->trace + 3); /* an outside tracer's trace goes on */
+        snprintf(trace, sizeof(trace), "%.32s",
+                 e->trace + 3); /* an outside tracer's trace goes on */
     id_to_span(e->id, span);
     header_add(h, "ce_specversion", "1.0");
     header_add(h, "ce_id", e->id);
@@ -54,7 +55,8 @@ static void headers_of(struct agent *a, const struct envelope *e, struct header_
     header_add(h, "ce_seen", e->seen);
 }
 
-/* ---- ce_seen: "<cluster>;plans=12,models=5", how far the writer had read the line's partition ---- */
+/* ---- ce_seen: "<cluster>;plans=12,models=5", how far the writer had read the line's partition
+ * ---- */
 
 /* Offset of a topic in a ce_seen text of this cluster; -1 when it says nothing of it. */
 static int64_t seen_of(const struct agent *a, const char *seen, const char *topic)
@@ -88,7 +90,8 @@ void agent__seen_note(struct agent *a, const struct event *ev)
     }
 }
 
-static const char *seen_text(struct agent *a, const struct unit *u, const struct event *cause, struct arena *arena)
+static const char *seen_text(struct agent *a, const struct unit *u, const struct event *cause,
+                             struct arena *arena)
 {
     CLEANUP(buf_fini) struct buf b = {0};
     if (!a->cluster[0] || !u || !u->is_owned)
@@ -100,11 +103,13 @@ static const char *seen_text(struct agent *a, const struct unit *u, const struct
             continue;
         int64_t offset = cause ? seen_of(a, cause->seen, record_topic((enum record)r)) : -1;
         const struct input *in = agent__input_of(a, (enum record)r);
-        if (in && (in->kind == INPUT_WORK || in->kind == INPUT_TABLE) && u->partition < in->partitions && in->parts[u->partition].next > offset)
+        if (in && (in->kind == INPUT_WORK || in->kind == INPUT_TABLE) &&
+            u->partition < in->partitions && in->parts[u->partition].next > offset)
             offset = in->parts[u->partition].next;
         if (offset <= 0)
             continue;
-        buf_addf(&b, "%s%s=%lld", first ? "" : ",", record_topic((enum record)r), (long long)offset);
+        buf_addf(&b, "%s%s=%lld", first ? "" : ",", record_topic((enum record)r),
+                 (long long)offset);
         first = false;
     }
     return arena_strndup(arena, b.data, b.len);
@@ -135,7 +140,7 @@ void agent__flight_folded(struct agent *a, const char *id)
 void agent__flights_free(struct agent *a)
 {
     struct flight *f, *next;
-    HASH_ITER(hh, a->flights, f, next)
+    HASH_ITER (hh, a->flights, f, next)
         flight_free(a, f);
 }
 
@@ -172,7 +177,8 @@ static bool is_known(struct agent *a, enum record r, const char *key, const char
     return x && line_has(x->u.line, r, id);
 }
 
-static int produce(struct agent *a, const struct envelope *e, const void *rec, bus_delivered_fn fn, void *ctx, struct err *err)
+static int produce(struct agent *a, const struct envelope *e, const void *rec, bus_delivered_fn fn,
+                   void *ctx, struct err *err)
 {
     CLEANUP(buf_fini) struct buf value = {0};
     if (rec && codec_encode(a->codec, e->record, rec, &value, err))
@@ -191,7 +197,8 @@ int agent_emit(struct agent *a, struct unit *u, const struct emission *em, struc
     const char *key = em->key ? em->key : record_own_key(em->record, em->rec);
     BUG_ON(!key || !u);
     char id[ID_SIZE];
-    id_from_cause(record_topic(em->record), em->cause ? em->cause->id : "", em->about ? em->about : "", id);
+    id_from_cause(record_topic(em->record), em->cause ? em->cause->id : "",
+                  em->about ? em->about : "", id);
     if (is_known(a, em->record, key, id))
         return 0;
     struct arena mem = {0};
@@ -221,7 +228,8 @@ int agent_emit(struct agent *a, struct unit *u, const struct emission *em, struc
         free_ptr(&ctx);
         return -1;
     }
-    log_debug("event.emitted", "topic=%s key=%s id=%s cause=%s", record_topic(em->record), key, id, e.cause ? e.cause : "-");
+    log_debug("event.emitted", "topic=%s key=%s id=%s cause=%s", record_topic(em->record), key, id,
+              e.cause ? e.cause : "-");
     return 0;
 }
 
@@ -247,13 +255,20 @@ static void on_published(void *ctx, const struct err *err, int partition, int64_
     free_ptr(&p);
 }
 
-int agent_publish(struct agent *a, const struct publication *pub, agent_published_fn fn, void *ctx, char ret_id[ID_SIZE], struct err *err)
+int agent_publish(struct agent *a, const struct publication *pub, agent_published_fn fn, void *ctx,
+                  char ret_id[ID_SIZE], struct err *err)
 {
     const char *key = pub->key ? pub->key : record_own_key(pub->record, pub->rec);
     BUG_ON(!key);
     char fresh[ID_SIZE];
     id_random(fresh);
-    struct envelope e = {.record = pub->record, .id = pub->id ? pub->id : fresh, .key = key, .cause = pub->cause, .correlation = pub->correlation, .source = pub->source, .hops = pub->hops};
+    struct envelope e = {.record = pub->record,
+                         .id = pub->id ? pub->id : fresh,
+                         .key = key,
+                         .cause = pub->cause,
+                         .correlation = pub->correlation,
+                         .source = pub->source,
+                         .hops = pub->hops};
     struct published *p = xcalloc(1, sizeof(*p));
     p->a = a;
     p->fn = fn;
@@ -289,7 +304,8 @@ static void on_moved(void *ctx, const struct err *err, int partition, int64_t of
     struct part *p = &m->in->parts[m->partition];
     struct pending *pd = p->assigned ? agent__pending_at(p, m->offset) : NULL;
     if (err) /* the position stays before it: it is met again after a restart */
-        log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic, m->partition, (long long)m->offset, err->msg);
+        log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic,
+                  m->partition, (long long)m->offset, err->msg);
     else if (pd && !pd->unit)
         pd->is_done = true;
     agent__run_soon(a);
@@ -306,20 +322,31 @@ static struct moved *moved_new(struct agent *a, struct input *in, const struct b
     return mv;
 }
 
-int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m, const struct err *why, int attempts, struct err *err)
+int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m,
+                       const struct err *why, int attempts, struct err *err)
 {
     struct arena mem = {0};
     struct dead_header *headers = arena_alloc(&mem, (m->n_headers + 1) * sizeof(*headers));
     for (size_t i = 0; i < m->n_headers; i++)
-        headers[i] = (struct dead_header){.name = m->headers[i].name, .value = {m->headers[i].value, m->headers[i].n}};
+        headers[i] = (struct dead_header){.name = m->headers[i].name,
+                                          .value = {m->headers[i].value, m->headers[i].n}};
     struct dead_lettered rec = {
-        .topic = in->topic, .partition = m->partition, .offset = m->offset,
-        .key = {m->key, m->key_n}, .value = {m->value, m->value_n}, .headers = {headers, m->n_headers},
-        .agent = a->spec->name, .code = err_code_str(why->code), .reason = why->msg,
-        .attempts = attempts > 0 ? attempts : 1, .failed_unix_ms = clk_unix_ms(a->clk),
+        .topic = in->topic,
+        .partition = m->partition,
+        .offset = m->offset,
+        .key = {m->key, m->key_n},
+        .value = {m->value, m->value_n},
+        .headers = {headers, m->n_headers},
+        .agent = a->spec->name,
+        .code = err_code_str(why->code),
+        .reason = why->msg,
+        .attempts = attempts > 0 ? attempts : 1,
+        .failed_unix_ms = clk_unix_ms(a->clk),
     };
     char id[ID_SIZE];
-    id_from_cause("deadletters", in->topic, arena_printf(&mem, "%s %d %lld", a->cluster, m->partition, (long long)m->offset), id);
+    id_from_cause("deadletters", in->topic,
+                  arena_printf(&mem, "%s %d %lld", a->cluster, m->partition, (long long)m->offset),
+                  id);
     struct envelope e = {.record = RECORD_DEAD_LETTERED, .id = id, .key = in->topic};
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
@@ -331,11 +358,13 @@ int agent__dead_letter(struct agent *a, struct input *in, const struct bus_messa
         return -1;
     }
     agent_count(a, "dead_letters_total", NULL, 1);
-    log_warn("event.dead_letter", "topic=%s partition=%d offset=%lld id=%s error=%s", in->topic, m->partition, (long long)m->offset, id, why->msg);
+    log_warn("event.dead_letter", "topic=%s partition=%d offset=%lld id=%s error=%s", in->topic,
+             m->partition, (long long)m->offset, id, why->msg);
     return 0;
 }
 
-int agent__forward(struct agent *a, struct input *in, const struct bus_message *m, const char *id, const char *key, int partition, struct err *err)
+int agent__forward(struct agent *a, struct input *in, const struct bus_message *m, const char *id,
+                   const char *key, int partition, struct err *err)
 {
     struct bus_header headers[BUS_MAX_HEADERS];
     size_t n = 0;
@@ -348,7 +377,8 @@ int agent__forward(struct agent *a, struct input *in, const struct bus_message *
         headers[n++] = (struct bus_header){.name = "ce_id", .value = id, .n = strlen(id)};
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
-    if (bus_produce(a->bus, in->topic, partition, slice_str(key), (struct slice){m->value, m->value_n}, headers, n, on_moved, mv, err)) {
+    if (bus_produce(a->bus, in->topic, partition, slice_str(key),
+                    (struct slice){m->value, m->value_n}, headers, n, on_moved, mv, err)) {
         a->publishing--;
         free_ptr(&mv);
         return -1;

@@ -7,7 +7,8 @@
 #include "common/fsx.h"
 #include "common/mem.h"
 
-static const double BUCKETS_MS[] = {0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000};
+static const double BUCKETS_MS[] = {0.5, 1,   2,    5,    10,   20,    50,   100,
+                                    200, 500, 1000, 2000, 5000, 10000, 60000};
 
 static struct metric_cell *cell(struct agent *a, char kind, const char *name, const char *labels)
 {
@@ -55,7 +56,7 @@ void agent_observe_ms(struct agent *a, const char *name, const char *topic, doub
 void agent__metrics_free(struct agent *a)
 {
     struct metric_cell *c, *next;
-    HASH_ITER(hh, a->metrics, c, next) {
+    HASH_ITER (hh, a->metrics, c, next) {
         HASH_DEL(a->metrics, c);
         free_ptr(&c->key);
         free_ptr(&c->name);
@@ -70,10 +71,13 @@ static void write_histogram(const struct metric_cell *c, struct buf *out)
     const char *comma = c->labels[0] ? "," : "";
     for (size_t i = 0; i < ARRAY_LEN(BUCKETS_MS); i++) {
         sum += c->buckets[i];
-        buf_addf(out, "relearn_%s_bucket{%s%sle=\"%g\"} %llu\n", c->name, c->labels, comma, BUCKETS_MS[i], (unsigned long long)sum);
+        buf_addf(out, "relearn_%s_bucket{%s%sle=\"%g\"} %llu\n", c->name, c->labels, comma,
+                 BUCKETS_MS[i], (unsigned long long)sum);
     }
-    buf_addf(out, "relearn_%s_bucket{%s%sle=\"+Inf\"} %llu\n", c->name, c->labels, comma, (unsigned long long)c->count);
-    buf_addf(out, "relearn_%s_sum{%s} %g\nrelearn_%s_count{%s} %llu\n", c->name, c->labels, c->sum, c->name, c->labels, (unsigned long long)c->count);
+    buf_addf(out, "relearn_%s_bucket{%s%sle=\"+Inf\"} %llu\n", c->name, c->labels, comma,
+             (unsigned long long)c->count);
+    buf_addf(out, "relearn_%s_sum{%s} %g\nrelearn_%s_count{%s} %llu\n", c->name, c->labels, c->sum,
+             c->name, c->labels, (unsigned long long)c->count);
 }
 
 static int by_name(struct metric_cell *x, struct metric_cell *y)
@@ -86,9 +90,12 @@ static void write_cells(struct agent *a, struct buf *out)
     HASH_SORT(a->metrics, by_name);
     const char *last = "";
     struct metric_cell *c, *next;
-    HASH_ITER(hh, a->metrics, c, next) {
+    HASH_ITER (hh, a->metrics, c, next) {
         if (strcmp(last, c->name) != 0)
-            buf_addf(out, "# TYPE relearn_%s %s\n", c->name, c->kind == 'c' ? "counter" : c->kind == 'g' ? "gauge" : "histogram");
+            buf_addf(out, "# TYPE relearn_%s %s\n", c->name,
+                     c->kind == 'c'   ? "counter"
+                     : c->kind == 'g' ? "gauge"
+                                      : "histogram");
         last = c->name;
         if (c->kind == 'h')
             write_histogram(c, out);
@@ -108,15 +115,18 @@ static void write_inputs(struct agent *a, struct buf *out)
         if (in->kind == INPUT_WORK)
             buf_addf(out, "relearn_in_flight{topic=\"%s\"} %zu\n", record_topic(in->record), n);
     }
-    buf_add_str(out, "# TYPE relearn_lag gauge\n# HELP relearn_lag events read and not yet answered, with those not yet read counted from the last look\n");
+    buf_add_str(out, "# TYPE relearn_lag gauge\n# HELP relearn_lag events read and not yet "
+                     "answered, with those not yet read counted from the last look\n");
     for (size_t i = 0; i < a->n_inputs; i++) {
         const struct input *in = &a->inputs[i];
         int64_t lag = 0;
         for (int p = 0; p < in->partitions; p++)
-            if (in->parts[p].assigned && in->parts[p].settled > 0 && in->kind != INPUT_TABLE && in->kind != INPUT_GLOBAL)
+            if (in->parts[p].assigned && in->parts[p].settled > 0 && in->kind != INPUT_TABLE &&
+                in->kind != INPUT_GLOBAL)
                 lag += in->parts[p].next - in->parts[p].settled;
         if (in->kind == INPUT_WORK || in->kind == INPUT_STREAM)
-            buf_addf(out, "relearn_lag{topic=\"%s\"} %lld\n", record_topic(in->record), (long long)lag);
+            buf_addf(out, "relearn_lag{topic=\"%s\"} %lld\n", record_topic(in->record),
+                     (long long)lag);
     }
     double oldest_s = 0;
     int64_t now_us = clk_unix_us(a->clk);
@@ -128,7 +138,10 @@ static void write_inputs(struct agent *a, struct buf *out)
                 oldest_s = age > oldest_s ? age : oldest_s;
             }
         }
-    buf_addf(out, "# TYPE relearn_oldest_pending_age_seconds gauge\nrelearn_oldest_pending_age_seconds %g\n", oldest_s);
+    buf_addf(
+        out,
+        "# TYPE relearn_oldest_pending_age_seconds gauge\nrelearn_oldest_pending_age_seconds %g\n",
+        oldest_s);
 }
 
 static void write_process(struct agent *a, struct buf *out)
@@ -136,17 +149,28 @@ static void write_process(struct agent *a, struct buf *out)
     long pages = 0, total = 0;
     struct err err = {0};
     CLEANUP(buf_fini) struct buf b = {0};
-    if (fsx_read_file("/proc/self/statm", 4096, &b, &err) == 0 && sscanf(b.data, "%ld %ld", &total, &pages) == 2)
-        buf_addf(out, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lld\n", (long long)pages * sysconf(_SC_PAGESIZE));
+    if (fsx_read_file("/proc/self/statm", 4096, &b, &err) == 0 &&
+        sscanf(b.data, "%ld %ld", &total, &pages) == 2)
+        buf_addf(out,
+                 "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lld\n",
+                 (long long)pages * sysconf(_SC_PAGESIZE));
     struct bus_stats st = {0};
     if (a->bus)
         bus_stats(a->bus, &st);
-    buf_addf(out, "# TYPE relearn_bus_received_total counter\nrelearn_bus_received_total %llu\n", (unsigned long long)st.received);
-    buf_addf(out, "# TYPE relearn_bus_delivered_total counter\nrelearn_bus_delivered_total %llu\n", (unsigned long long)st.delivered);
-    buf_addf(out, "# TYPE relearn_bus_delivery_failed_total counter\nrelearn_bus_delivery_failed_total %llu\n", (unsigned long long)st.delivery_failed);
-    buf_addf(out, "# TYPE relearn_bus_reconnects_total counter\nrelearn_bus_reconnects_total %llu\n", (unsigned long long)st.reconnects);
+    buf_addf(out, "# TYPE relearn_bus_received_total counter\nrelearn_bus_received_total %llu\n",
+             (unsigned long long)st.received);
+    buf_addf(out, "# TYPE relearn_bus_delivered_total counter\nrelearn_bus_delivered_total %llu\n",
+             (unsigned long long)st.delivered);
+    buf_addf(out,
+             "# TYPE relearn_bus_delivery_failed_total counter\nrelearn_bus_delivery_failed_total "
+             "%llu\n",
+             (unsigned long long)st.delivery_failed);
+    buf_addf(out,
+             "# TYPE relearn_bus_reconnects_total counter\nrelearn_bus_reconnects_total %llu\n",
+             (unsigned long long)st.reconnects);
     buf_addf(out, "# TYPE relearn_ready gauge\nrelearn_ready %d\n", a->is_ready ? 1 : 0);
-    buf_addf(out, "# TYPE relearn_info gauge\nrelearn_info{agent=\"%s\",instance=\"%s\"} 1\n", a->spec->name, a->instance);
+    buf_addf(out, "# TYPE relearn_info gauge\nrelearn_info{agent=\"%s\",instance=\"%s\"} 1\n",
+             a->spec->name, a->instance);
 }
 
 static void answer_metrics(struct agent *a, struct httpd_request *rq)
@@ -171,7 +195,8 @@ static void answer_json(struct httpd_request *rq, int status, struct json *j)
 
 static bool is_serving(struct agent *a)
 {
-    return a->is_ready && !a->is_stopping && (!a->spec->is_ready || (a->is_open && a->spec->is_ready(a)));
+    return a->is_ready && !a->is_stopping &&
+           (!a->spec->is_ready || (a->is_open && a->spec->is_ready(a)));
 }
 
 static struct json *status_json(struct agent *a)

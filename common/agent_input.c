@@ -1,15 +1,15 @@
 /* From the log to the fold: one message at a time, in offset order per partition.
  *
- * Guarantees: a message is folded once (offset, then id); what cannot be decoded is a dead letter and the
- * partition moves on; what lies on a partition that is not its key's is forwarded once with the same id;
- * a writer's schema that must be fetched first holds back its partition only. */
+ * Guarantees: a message is folded once (offset, then id); what cannot be decoded is a dead letter
+ * and the partition moves on; what lies on a partition that is not its key's is forwarded once with
+ * the same id; a writer's schema that must be fetched first holds back its partition only. */
 #include <string.h>
 
 #include "common/agent_internal.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { HOLD_MS = 200 }; /* between two tries for a schema */
+enum { HOLD_MS = 100, HOLD_MAX_MS = 5000 }; /* between two tries for a schema: longer each time */
 
 struct input *agent__input_of_topic(struct agent *a, const char *topic)
 {
@@ -81,21 +81,24 @@ struct event *agent__event_of(struct agent *a, enum record r, const struct bus_m
     return ev;
 }
 
-/* A poisoned message: its bytes go to deadletters if this agent works on the topic; else it is passed over.
- * Returns false when the dead letter could not be queued: to be read again. */
-static bool set_aside(struct agent *a, struct input *in, struct part *p, const struct bus_message *m, const struct err *why)
+/* A poisoned message: its bytes go to deadletters if this agent works on the topic; else it is
+ * passed over. Returns false when the dead letter could not be queued: to be read again. */
+static bool set_aside(struct agent *a, struct input *in, struct part *p,
+                      const struct bus_message *m, const struct err *why)
 {
     agent_count(a, "undecodable_total", NULL, 1);
     if (a->is_reading_cache)
         return true;
     bool is_worker = in->kind == INPUT_WORK || in->kind == INPUT_STREAM;
     if (!is_worker) {
-        log_warn("event.passed_over", "topic=%s partition=%d offset=%lld error=%s", in->topic, m->partition, (long long)m->offset, why->msg);
+        log_warn("event.passed_over", "topic=%s partition=%d offset=%lld error=%s", in->topic,
+                 m->partition, (long long)m->offset, why->msg);
         return true;
     }
     struct err err = {0};
     if (agent__dead_letter(a, in, m, why, p->decode_tries, &err)) {
-        log_error("deadletter.failed", "topic=%s partition=%d offset=%lld error=%s", in->topic, m->partition, (long long)m->offset, err.msg);
+        log_error("deadletter.failed", "topic=%s partition=%d offset=%lld error=%s", in->topic,
+                  m->partition, (long long)m->offset, err.msg);
         return false;
     }
     if (in->kind == INPUT_WORK)
@@ -113,7 +116,8 @@ static void hold(struct agent *a, struct input *in, struct part *p, const struct
     if (bus_pause(a->bus, in->topic, m->partition, true, &err))
         log_warn("agent.hold", "topic=%s partition=%d error=%s", in->topic, m->partition, err.msg);
     p->resumed = false;
-    loop_timer_start(a->hold_timer, HOLD_MS);
+    int64_t delay_ms = (int64_t)HOLD_MS * p->decode_tries;
+    loop_timer_start(a->hold_timer, delay_ms < HOLD_MAX_MS ? delay_ms : HOLD_MAX_MS);
 }
 
 /* The key that the record itself names is the one that counts. */
@@ -150,7 +154,8 @@ static void fold(struct agent *a, struct input *in, struct part *p, struct event
     if (in->kind == INPUT_WORK && kept)
         agent__push_pending(p, (struct pending){.offset = offset, .unit = x, .ev = kept});
     if (p->at_end && !a->is_reading_cache)
-        agent_observe_ms(a, "hop_ms", record_topic(type), (double)(clk_unix_us(a->clk) - time_us) / 1000.0);
+        agent_observe_ms(a, "hop_ms", record_topic(type),
+                         (double)(clk_unix_us(a->clk) - time_us) / 1000.0);
     agent__flight_folded(a, id);
     if (kept && a->spec->folded)
         a->spec->folded(a, &x->u, kept);
@@ -158,13 +163,15 @@ static void fold(struct agent *a, struct input *in, struct part *p, struct event
 }
 
 /* Returns false when it is to be read again later. */
-static bool take_event(struct agent *a, struct input *in, struct part *p, const struct bus_message *m, struct event *ev)
+static bool take_event(struct agent *a, struct input *in, struct part *p,
+                       const struct bus_message *m, struct event *ev)
 {
     bool is_taken = true;
     int partition = 0;
     struct err err = {0};
     if (is_elsewhere(a, in, ev, &partition)) {
-        is_taken = a->is_reading_cache || agent__forward(a, in, m, ev->id, ev->key, partition, &err) == 0;
+        is_taken =
+            a->is_reading_cache || agent__forward(a, in, m, ev->id, ev->key, partition, &err) == 0;
         if (!is_taken)
             log_error("forward.failed", "topic=%s id=%s error=%s", in->topic, ev->id, err.msg);
         else if (in->kind == INPUT_WORK && !a->is_reading_cache)
@@ -196,7 +203,8 @@ static void take_tombstone(struct agent *a, struct input *in, const struct bus_m
 }
 
 /* Returns false when the message is to be read again later. */
-static bool take_message(struct agent *a, struct input *in, struct part *p, const struct bus_message *m)
+static bool take_message(struct agent *a, struct input *in, struct part *p,
+                         const struct bus_message *m)
 {
     if (!m->value) {
         take_tombstone(a, in, m);
@@ -204,7 +212,8 @@ static bool take_message(struct agent *a, struct input *in, struct part *p, cons
     }
     struct event *ev = agent__event_of(a, in->record, m);
     struct err err = {0};
-    int rc = codec_decode(a->codec, in->record, (struct slice){m->value, m->value_n}, &ev->arena, &ev->rec, &err);
+    int rc = codec_decode(a->codec, in->record, (struct slice){m->value, m->value_n}, &ev->arena,
+                          &ev->rec, &err);
     if (rc == 0) {
         p->decode_tries = 0;
         if (take_event(a, in, p, m, ev))
@@ -217,7 +226,10 @@ static bool take_message(struct agent *a, struct input *in, struct part *p, cons
     bool may_come = rc == 1 || err.next == NEXT_RETRY;
     if (rc == 1)
         err_set(&err, ERR_TIMEOUT, NEXT_RETRY, "the schema registry has not answered");
-    if (may_come && ++p->decode_tries <= AGENT_DECODE_TRIES) {
+    if (may_come) { /* for ever: a registry that is down must not make dead letters of good events
+                     */
+        p->decode_tries++;
+        agent_count(a, "decode_retries_total", NULL, 1);
         hold(a, in, p, m);
         return false;
     }
@@ -231,7 +243,8 @@ static bool take_message(struct agent *a, struct input *in, struct part *p, cons
 }
 
 /* Offsets went back, or the last cached event is another one: the topic was made anew. */
-static bool is_another_log(struct agent *a, struct input *in, struct part *p, const struct bus_message *m)
+static bool is_another_log(struct agent *a, struct input *in, struct part *p,
+                           const struct bus_message *m)
 {
     if (p->verify) {
         p->verify = false;
@@ -241,7 +254,10 @@ static bool is_another_log(struct agent *a, struct input *in, struct part *p, co
             return false; /* compacted away, or retention took it */
     }
     struct err err = {0};
-    err_set(&err, ERR_CONFLICT, NEXT_FATAL, "%s [%d] is another log than the cached one at offset %lld: it was made anew; the cache is dropped", in->topic, m->partition, (long long)m->offset);
+    err_set(&err, ERR_CONFLICT, NEXT_FATAL,
+            "%s [%d] is another log than the cached one at offset %lld: it was made anew; the "
+            "cache is dropped",
+            in->topic, m->partition, (long long)m->offset);
     agent__cache_reset(a);
     agent__fail(a, 75, "agent.restart", &err);
     return true;

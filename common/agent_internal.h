@@ -15,7 +15,6 @@ enum {
     AGENT_BACKOFF_MIN_MS = 200,
     AGENT_BACKOFF_MAX_MS = 30000,
     AGENT_READ_BACK_MS = 30000, /* acknowledged but not read back for so long: looked at again */
-    AGENT_DECODE_TRIES = 30,    /* a schema that cannot be had is waited for about a minute, then the event is a dead letter */
 };
 
 /* One key's unit with the runtime's own fields. */
@@ -24,8 +23,8 @@ struct unit_x {
     char *map_key; /* class letter and key */
     bool is_dirty;
     struct unit_x *next_dirty;
-    int64_t wake_unix_ms;   /* 0: none */
-    int64_t retry_mono_ms;  /* 0: none; reconcile not before */
+    int64_t wake_unix_ms;  /* 0: none */
+    int64_t retry_mono_ms; /* 0: none; reconcile not before */
     int backoff_ms;
     UT_hash_handle hh;
 };
@@ -40,13 +39,13 @@ struct pending {
 
 struct part { /* one partition of one input */
     bool assigned, at_end, resumed;
-    int64_t next;         /* offset to fold next */
-    bool verify;          /* the first message must equal the last cached one */
+    int64_t next; /* offset to fold next */
+    bool verify;  /* the first message must equal the last cached one */
     int decode_tries;
     struct pending *pending; /* work: ring of outstanding events, in offset order */
     size_t head, n_pending, cap_pending;
-    int64_t settled;      /* position last given to commit */
-    int64_t need;         /* ce_seen of events folded elsewhere: must be read at least up to here */
+    int64_t settled; /* position last given to commit */
+    int64_t need;    /* ce_seen of events folded elsewhere: must be read at least up to here */
 };
 
 struct input {
@@ -60,7 +59,7 @@ struct input {
 struct flight { /* an emission on its way */
     char id[ID_SIZE];
     enum record record;
-    char *map_key;         /* of the unit that owes it */
+    char *map_key; /* of the unit that owes it */
     bool is_acked;
     int64_t since_mono_ms;
     UT_hash_handle hh;
@@ -115,15 +114,15 @@ struct agent {
     struct metric_cell *metrics;
     struct store *cache;
     bool cache_in_tx, is_reading_cache;
-    struct loop_timer *timer;       /* wakes and retries */
-    struct loop_timer *assign_timer;/* waits for topics */
-    struct loop_timer *hold_timer;  /* partitions held back for a schema */
+    struct loop_timer *timer;        /* wakes and retries */
+    struct loop_timer *assign_timer; /* waits for topics */
+    struct loop_timer *hold_timer;   /* partitions held back for a schema */
     struct loop_timer *stop_timer;
     int64_t stop_deadline_mono_ms, started_mono_ms;
     bool run_is_deferred, is_in_run;
     loop_fn on_stopped;
     void *on_stopped_ctx;
-    size_t publishing;              /* agent_publish not yet acknowledged */
+    size_t publishing; /* agent_publish not yet acknowledged */
 };
 
 /* agent_input.c */
@@ -135,7 +134,7 @@ bool agent__reads(const struct agent *a, enum record r);
 /* Events out of a message's headers; NULL key/value handled by the caller. */
 struct event *agent__event_of(struct agent *a, enum record r, const struct bus_message *m);
 /* agent_assign.c */
-void agent__assign(struct agent *a);   /* by share, or globals only, or subscribe */
+void agent__assign(struct agent *a); /* by share, or globals only, or subscribe */
 void agent__on_assigned(void *ctx, const struct bus_position *p, size_t n);
 void agent__on_revoked(void *ctx, bool lost);
 void agent__check_restored(struct agent *a);
@@ -143,7 +142,7 @@ bool agent__shard_is_current(struct agent *a, int partition); /* restored and ca
 /* agent_units.c */
 struct unit_x *agent__unit(struct agent *a, enum record r, const char *key, bool create);
 void agent__mark(struct agent *a, struct unit_x *x);
-void agent__run(struct agent *a);         /* reconciles what is dirty, settles positions */
+void agent__run(struct agent *a); /* reconciles what is dirty, settles positions */
 void agent__run_soon(struct agent *a);
 void agent__drop_partition(struct agent *a, int partition);
 void agent__drop_all(struct agent *a);
@@ -154,8 +153,10 @@ void agent__backoff(struct agent *a, struct unit_x *x, const struct err *err, co
 /* agent_emit.c */
 void agent__flight_folded(struct agent *a, const char *id);
 void agent__flights_free(struct agent *a);
-int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m, const struct err *why, int attempts, struct err *err);
-int agent__forward(struct agent *a, struct input *in, const struct bus_message *m, const char *id, const char *key, int partition, struct err *err);
+int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m,
+                       const struct err *why, int attempts, struct err *err);
+int agent__forward(struct agent *a, struct input *in, const struct bus_message *m, const char *id,
+                   const char *key, int partition, struct err *err);
 /* ce_seen: "<cluster>;plans=12,models=5". */
 void agent__seen_note(struct agent *a, const struct event *ev);
 /* agent_cache.c */

@@ -66,10 +66,12 @@ const struct event *agent_pipeline_event(struct agent *a, const char *name)
     return d ? d->ev : NULL;
 }
 
-void agent_each_pipeline(struct agent *a, void (*fn)(struct agent *a, const struct pipeline *p, void *ctx), void *ctx)
+void agent_each_pipeline(struct agent *a,
+                         void (*fn)(struct agent *a, const struct pipeline *p, void *ctx),
+                         void *ctx)
 {
     struct declared *d, *next;
-    HASH_ITER(hh, a->declared, d, next)
+    HASH_ITER (hh, a->declared, d, next)
         if (d->pipeline)
             fn(a, d->pipeline, ctx);
 }
@@ -78,7 +80,7 @@ void agent_each_pipeline(struct agent *a, void (*fn)(struct agent *a, const stru
 static int pinned_text(struct agent *a, const char *sha256, struct buf *ret, struct err *err)
 {
     struct declared *d, *next;
-    HASH_ITER(hh, a->declared, d, next) {
+    HASH_ITER (hh, a->declared, d, next) {
         const struct pipeline_declared *rec = d->ev->rec;
         if (d->pipeline && strcmp(d->pipeline->sha256, sha256) == 0) {
             buf_add_str(ret, rec->yaml);
@@ -100,7 +102,8 @@ const struct pipeline *agent_pipeline_at(struct agent *a, const char *sha256, st
         return p->pipeline;
     CLEANUP(buf_fini) struct buf text = {0};
     struct pipeline *pipeline = NULL;
-    if (pinned_text(a, sha256, &text, err) || pipeline_parse(buf_slice(&text), sha256, &pipeline, err)) {
+    if (pinned_text(a, sha256, &text, err) ||
+        pipeline_parse(buf_slice(&text), sha256, &pipeline, err)) {
         err_wrap(err, "pipeline %.12s", sha256);
         return NULL;
     }
@@ -114,10 +117,10 @@ const struct pipeline *agent_pipeline_at(struct agent *a, const char *sha256, st
 void agent__pipelines_free(struct agent *a)
 {
     struct declared *d, *dnext;
-    HASH_ITER(hh, a->declared, d, dnext)
+    HASH_ITER (hh, a->declared, d, dnext)
         declared_free(a, d);
     struct pinned *p, *pnext;
-    HASH_ITER(hh, a->pinned, p, pnext) {
+    HASH_ITER (hh, a->pinned, p, pnext) {
         HASH_DEL(a->pinned, p);
         pipeline_free(p->pipeline);
         free_ptr(&p);

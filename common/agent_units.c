@@ -1,9 +1,10 @@
 /* Keys, reconcile and positions.
  *
- * A unit is dirty when its fold changed, a timer of it is due, or the agent asked for it.  Dirty units are
- * reconciled after every batch of messages, never while a message is being folded.  A work event stays
- * pending until the agent finds its answer in the fold; the position given to commit is the oldest
- * pending one's, so events may be answered in any order and lines do not wait for each other. */
+ * A unit is dirty when its fold changed, a timer of it is due, or the agent asked for it.  Dirty
+ * units are reconciled after every batch of messages, never while a message is being folded.  A
+ * work event stays pending until the agent finds its answer in the fold; the position given to
+ * commit is the oldest pending one's, so events may be answered in any order and lines do not wait
+ * for each other. */
 #include <string.h>
 
 #include "common/agent_internal.h"
@@ -49,10 +50,11 @@ struct unit *agent_unit(struct agent *a, enum record r, const char *key)
     return x ? &x->u : NULL;
 }
 
-void agent_each_unit(struct agent *a, void (*fn)(struct agent *a, struct unit *u, void *ctx), void *ctx)
+void agent_each_unit(struct agent *a, void (*fn)(struct agent *a, struct unit *u, void *ctx),
+                     void *ctx)
 {
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next)
+    HASH_ITER (hh, a->units, x, next)
         fn(a, &x->u, ctx);
 }
 
@@ -95,7 +97,7 @@ void agent_touch(struct agent *a, struct unit *u)
 void agent_touch_all(struct agent *a)
 {
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next)
+    HASH_ITER (hh, a->units, x, next)
         agent__mark(a, x);
     agent__run_soon(a);
 }
@@ -105,14 +107,14 @@ static void arm_timer(struct agent *a)
 {
     int64_t now_unix = clk_unix_ms(a->clk), now_mono = clk_mono_ms(a->clk), best = INT64_MAX;
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next) {
+    HASH_ITER (hh, a->units, x, next) {
         if (x->wake_unix_ms && x->wake_unix_ms - now_unix < best)
             best = x->wake_unix_ms - now_unix;
         if (x->retry_mono_ms && x->retry_mono_ms - now_mono < best)
             best = x->retry_mono_ms - now_mono;
     }
     struct flight *f, *fnext;
-    HASH_ITER(hh, a->flights, f, fnext)
+    HASH_ITER (hh, a->flights, f, fnext)
         if (f->is_acked && f->since_mono_ms + AGENT_READ_BACK_MS - now_mono < best)
             best = f->since_mono_ms + AGENT_READ_BACK_MS - now_mono;
     if (best == INT64_MAX || !a->timer)
@@ -126,7 +128,7 @@ static void arm_timer(struct agent *a)
 static void drop_stale_flights(struct agent *a, int64_t now_mono)
 {
     struct flight *f, *next;
-    HASH_ITER(hh, a->flights, f, next) {
+    HASH_ITER (hh, a->flights, f, next) {
         if (!f->is_acked || now_mono - f->since_mono_ms < AGENT_READ_BACK_MS)
             continue;
         log_warn("event.not_read_back", "id=%s topic=%s", f->id, record_topic(f->record));
@@ -145,7 +147,7 @@ void agent__on_timer(void *ctx)
     struct agent *a = ctx;
     int64_t now_unix = clk_unix_ms(a->clk), now_mono = clk_mono_ms(a->clk);
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next) {
+    HASH_ITER (hh, a->units, x, next) {
         if (x->wake_unix_ms && x->wake_unix_ms <= now_unix) {
             x->wake_unix_ms = 0;
             agent__mark(a, x);
@@ -322,14 +324,15 @@ void agent__drop_partition(struct agent *a, int partition)
 {
     for (size_t i = 0; i < a->n_inputs; i++) {
         struct input *in = &a->inputs[i];
-        if (in->kind == INPUT_GLOBAL || in->kind == INPUT_GLOBAL_STREAM || partition >= in->partitions)
+        if (in->kind == INPUT_GLOBAL || in->kind == INPUT_GLOBAL_STREAM ||
+            partition >= in->partitions)
             continue;
         struct part *p = &in->parts[partition];
         free_ptr(&p->pending);
         *p = (struct part){0};
     }
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next) {
+    HASH_ITER (hh, a->units, x, next) {
         if (!x->u.is_owned || x->u.partition != partition)
             continue;
         if (x->is_dirty)
@@ -344,7 +347,7 @@ void agent__drop_all(struct agent *a)
 {
     a->dirty_head = a->dirty_tail = NULL;
     struct unit_x *x, *next;
-    HASH_ITER(hh, a->units, x, next)
+    HASH_ITER (hh, a->units, x, next)
         unit_free(a, x);
     for (size_t i = 0; i < a->n_inputs; i++)
         for (int p = 0; a->inputs[i].parts && p < a->inputs[i].partitions; p++)

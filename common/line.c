@@ -1,6 +1,7 @@
-/* The fold of one key.  Guarantees: an id counts once per topic; chains accept the first event on a base;
- * every topic is folded by itself.  Tables are uthash; keys point into the events' arenas, so an event
- * that is in a table lives as long as the line.  Void events leave only their id behind. */
+/* The fold of one key.  Guarantees: an id counts once per topic; chains accept the first event on a
+ * base; every topic is folded by itself.  Tables are uthash; keys point into the events' arenas, so
+ * an event that is in a table lives as long as the line.  Void events leave only their id behind.
+ */
 #include "common/line.h"
 
 #include <string.h>
@@ -47,7 +48,7 @@ static bool entry_add(struct entry **head, const char *key, const struct event *
 static void entries_free(struct entry **head)
 {
     struct entry *e, *next;
-    HASH_ITER(hh, *head, e, next) {
+    HASH_ITER (hh, *head, e, next) {
         HASH_DEL(*head, e);
         free_ptr(&e->own_key);
         free_ptr(&e);

@@ -15,7 +15,10 @@ static struct pipeline *policy(const char *gate)
 {
     struct pipeline *p = NULL;
     struct err err = {0};
-    CLEANUP_FREE char *yaml = xasprintf("apiVersion: relearn/v1\nkind: Pipeline\nname: l\ndataset: {name: d, label: y}\ntask: binary\nevaluate: {metrics: [auc, logloss, accuracy], slices: [shop]}\n%s", gate);
+    CLEANUP_FREE char *yaml = xasprintf(
+        "apiVersion: relearn/v1\nkind: Pipeline\nname: l\ndataset: {name: d, label: y}\ntask: "
+        "binary\nevaluate: {metrics: [auc, logloss, accuracy], slices: [shop]}\n%s",
+        gate);
     if (pipeline_parse(slice_str(yaml), "test", &p, &err))
         fail_msg("%s", err.msg);
     return p;
@@ -35,29 +38,150 @@ struct row {
 };
 
 static const struct row ROWS[] = {
-    {"a first model passes a comparison", "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0}]}", 0, {{"logloss", "all", 100, 0.6, NAN, 0.5, 0.7, false}}, "promote", "first model"},
-    {"a first model must still meet a floor", "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.7}]}", 0, {{"auc", "all", 100, 0.65, NAN, 0.6, 0.7, true}}, "reject", "at least 0.7"},
-    {"within the tolerance, lower is better", "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.02}]}", 3, {{"logloss", "all", 100, 0.515, 0.5, 0.01, 0.02, false}}, "promote", "generation 3"},
-    {"beyond the tolerance, lower is better", "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.02}]}", 3, {{"logloss", "all", 100, 0.53, 0.5, 0.01, 0.05, false}}, "reject", "worse"},
-    {"exactly at the tolerance is no worse", "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion, by: 0.25}]}", 3, {{"auc", "all", 100, 0.5, 0.75, -0.3, -0.2, true}}, "promote", "generation 3"},
-    {"better_than is strict", "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion}]}", 3, {{"auc", "all", 100, 0.75, 0.75, -0.1, 0.1, true}}, "reject", "better"},
-    {"an interval on both sides concludes nothing", "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion, by_interval: true}]}", 3, {{"auc", "all", 100, 0.76, 0.75, -0.01, 0.03, true}}, "inconclusive", "nothing can be concluded"},
-    {"an interval wholly better passes", "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion, by_interval: true}]}", 3, {{"auc", "all", 100, 0.8, 0.75, 0.02, 0.08, true}}, "promote", "difference"},
-    {"lower is better: the interval turns round", "gate: {min_rows: 10, rules: [{metric: logloss, better_than: champion, by_interval: true}]}", 3, {{"logloss", "all", 100, 0.4, 0.5, -0.15, -0.05, false}}, "promote", "difference"},
-    {"an interval wholly worse fails", "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.01, by_interval: true}]}", 3, {{"logloss", "all", 100, 0.6, 0.5, 0.05, 0.15, false}}, "reject", "worse"},
-    {"not a number is never a pass", "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0}]}", 3, {{"auc", "all", 100, NAN, 0.7, NAN, NAN, true}}, "inconclusive", "undefined"},
-    {"infinity is never a pass", "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0}]}", 3, {{"auc", "all", 100, INFINITY, 0.7, NAN, NAN, true}}, "inconclusive", "undefined"},
-    {"the champion's value may be undefined too", "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion}]}", 3, {{"auc", "all", 100, 0.7, NAN, NAN, NAN, true}}, "inconclusive", "undefined"},
-    {"too few rows", "gate: {min_rows: 300, rules: [{metric: auc, at_least: 0.1}]}", 0, {{"auc", "all", 120, 0.9, NAN, 0.8, 1, true}}, "inconclusive", "120 rows are too few"},
-    {"a metric that is not there", "gate: {min_rows: 10, rules: [{metric: accuracy, at_least: 0.1}]}", 0, {{"auc", "all", 120, 0.9, NAN, 0.8, 1, true}}, "inconclusive", "no accuracy"},
-    {"a warning does not block", "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.95, severity: warn}, {metric: auc, at_least: 0.5}]}", 0, {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}}, "promote", "noted"},
-    {"a slice that is worse blocks", "gate: {min_rows: 10, rules: [{metric: auc, slice: shop, no_worse_than: champion, by: 0.01}]}", 3, {{"auc", "shop=north", 100, 0.9, 0.8, 0.05, 0.15, true}, {"auc", "shop=south", 100, 0.5, 0.8, -0.4, -0.2, true}}, "reject", "1 of 2 rules"},
-    {"a thin slice does not hold up a model", "gate: {min_rows: 50, rules: [{metric: auc, slice: shop, no_worse_than: champion, by: 0.01}, {metric: auc, at_least: 0.5}]}", 3, {{"auc", "all", 100, 0.9, 0.8, 0.05, 0.15, true}, {"auc", "shop=south", 10, 0.5, 0.8, -0.4, -0.2, true}}, "promote", "noted"},
-    {"too good to be true", "gate: {min_rows: 10, rules: [{metric: auc, at_most: 0.99}]}", 0, {{"auc", "all", 100, 0.999, NAN, 0.99, 1, true}}, "reject", "at most"},
-    {"a person is asked", "gate: {min_rows: 10, approval: manual, rules: [{metric: auc, at_least: 0.5}]}", 0, {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}}, "wait", "approval"},
-    {"a person is asked when nothing can be concluded", "gate: {min_rows: 300, inconclusive: ask, rules: [{metric: auc, at_least: 0.5}]}", 0, {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}}, "wait", "too few"},
-    {"inconclusive may promote when the policy says so", "gate: {min_rows: 300, inconclusive: promote, rules: [{metric: auc, at_least: 0.5}]}", 0, {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}}, "promote", "first model"},
-    {"a failure counts more than inconclusive", "gate: {min_rows: 10, inconclusive: promote, rules: [{metric: accuracy, at_least: 0.5}, {metric: auc, at_least: 0.95}]}", 0, {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}}, "reject", "at least 0.95"},
+    {"a first model passes a comparison",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0}]}",
+     0,
+     {{"logloss", "all", 100, 0.6, NAN, 0.5, 0.7, false}},
+     "promote",
+     "first model"},
+    {"a first model must still meet a floor",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.7}]}",
+     0,
+     {{"auc", "all", 100, 0.65, NAN, 0.6, 0.7, true}},
+     "reject",
+     "at least 0.7"},
+    {"within the tolerance, lower is better",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.02}]}",
+     3,
+     {{"logloss", "all", 100, 0.515, 0.5, 0.01, 0.02, false}},
+     "promote",
+     "generation 3"},
+    {"beyond the tolerance, lower is better",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.02}]}",
+     3,
+     {{"logloss", "all", 100, 0.53, 0.5, 0.01, 0.05, false}},
+     "reject",
+     "worse"},
+    {"exactly at the tolerance is no worse",
+     "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion, by: 0.25}]}",
+     3,
+     {{"auc", "all", 100, 0.5, 0.75, -0.3, -0.2, true}},
+     "promote",
+     "generation 3"},
+    {"better_than is strict",
+     "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion}]}",
+     3,
+     {{"auc", "all", 100, 0.75, 0.75, -0.1, 0.1, true}},
+     "reject",
+     "better"},
+    {"an interval on both sides concludes nothing",
+     "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion, by_interval: true}]}",
+     3,
+     {{"auc", "all", 100, 0.76, 0.75, -0.01, 0.03, true}},
+     "inconclusive",
+     "nothing can be concluded"},
+    {"an interval wholly better passes",
+     "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion, by_interval: true}]}",
+     3,
+     {{"auc", "all", 100, 0.8, 0.75, 0.02, 0.08, true}},
+     "promote",
+     "difference"},
+    {"lower is better: the interval turns round",
+     "gate: {min_rows: 10, rules: [{metric: logloss, better_than: champion, by_interval: true}]}",
+     3,
+     {{"logloss", "all", 100, 0.4, 0.5, -0.15, -0.05, false}},
+     "promote",
+     "difference"},
+    {"an interval wholly worse fails",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 0.01, "
+     "by_interval: true}]}",
+     3,
+     {{"logloss", "all", 100, 0.6, 0.5, 0.05, 0.15, false}},
+     "reject",
+     "worse"},
+    {"not a number is never a pass",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0}]}",
+     3,
+     {{"auc", "all", 100, NAN, 0.7, NAN, NAN, true}},
+     "inconclusive",
+     "undefined"},
+    {"infinity is never a pass",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0}]}",
+     3,
+     {{"auc", "all", 100, INFINITY, 0.7, NAN, NAN, true}},
+     "inconclusive",
+     "undefined"},
+    {"the champion's value may be undefined too",
+     "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion}]}",
+     3,
+     {{"auc", "all", 100, 0.7, NAN, NAN, NAN, true}},
+     "inconclusive",
+     "undefined"},
+    {"too few rows",
+     "gate: {min_rows: 300, rules: [{metric: auc, at_least: 0.1}]}",
+     0,
+     {{"auc", "all", 120, 0.9, NAN, 0.8, 1, true}},
+     "inconclusive",
+     "120 rows are too few"},
+    {"a metric that is not there",
+     "gate: {min_rows: 10, rules: [{metric: accuracy, at_least: 0.1}]}",
+     0,
+     {{"auc", "all", 120, 0.9, NAN, 0.8, 1, true}},
+     "inconclusive",
+     "no accuracy"},
+    {"a warning does not block",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.95, severity: warn}, {metric: auc, "
+     "at_least: 0.5}]}",
+     0,
+     {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
+     "promote",
+     "noted"},
+    {"a slice that is worse blocks",
+     "gate: {min_rows: 10, rules: [{metric: auc, slice: shop, no_worse_than: champion, by: 0.01}]}",
+     3,
+     {{"auc", "shop=north", 100, 0.9, 0.8, 0.05, 0.15, true},
+      {"auc", "shop=south", 100, 0.5, 0.8, -0.4, -0.2, true}},
+     "reject",
+     "1 of 2 rules"},
+    {"a thin slice does not hold up a model",
+     "gate: {min_rows: 50, rules: [{metric: auc, slice: shop, no_worse_than: champion, by: 0.01}, "
+     "{metric: auc, at_least: 0.5}]}",
+     3,
+     {{"auc", "all", 100, 0.9, 0.8, 0.05, 0.15, true},
+      {"auc", "shop=south", 10, 0.5, 0.8, -0.4, -0.2, true}},
+     "promote",
+     "noted"},
+    {"too good to be true",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_most: 0.99}]}",
+     0,
+     {{"auc", "all", 100, 0.999, NAN, 0.99, 1, true}},
+     "reject",
+     "at most"},
+    {"a person is asked",
+     "gate: {min_rows: 10, approval: manual, rules: [{metric: auc, at_least: 0.5}]}",
+     0,
+     {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
+     "wait",
+     "approval"},
+    {"a person is asked when nothing can be concluded",
+     "gate: {min_rows: 300, inconclusive: ask, rules: [{metric: auc, at_least: 0.5}]}",
+     0,
+     {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
+     "wait",
+     "too few"},
+    {"inconclusive may promote when the policy says so",
+     "gate: {min_rows: 300, inconclusive: promote, rules: [{metric: auc, at_least: 0.5}]}",
+     0,
+     {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
+     "promote",
+     "first model"},
+    {"a failure counts more than inconclusive",
+     "gate: {min_rows: 10, inconclusive: promote, rules: [{metric: accuracy, at_least: 0.5}, "
+     "{metric: auc, at_least: 0.95}]}",
+     0,
+     {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
+     "reject",
+     "at least 0.95"},
 };
 
 static void check_row(const struct row *row)
@@ -68,18 +192,32 @@ static void check_row(const struct row *row)
     size_t n = 0;
     for (; n < ARRAY_LEN(row->given) && row->given[n].metric; n++) {
         const struct given *g = &row->given[n];
-        metrics[n] = (struct evaluation_metric){.metric = g->metric, .slice = g->slice, .rows = g->rows, .candidate = g->candidate, .champion = g->champion, .difference = g->candidate - g->champion, .low = g->low, .high = g->high, .higher_is_better = g->higher};
+        metrics[n] = (struct evaluation_metric){.metric = g->metric,
+                                                .slice = g->slice,
+                                                .rows = g->rows,
+                                                .candidate = g->candidate,
+                                                .champion = g->champion,
+                                                .difference = g->candidate - g->champion,
+                                                .low = g->low,
+                                                .high = g->high,
+                                                .higher_is_better = g->higher};
     }
-    struct model_evaluated e = {.line = "l", .status = "evaluated", .against = row->against, .rows = 100, .metrics = {metrics, n}};
+    struct model_evaluated e = {.line = "l",
+                                .status = "evaluated",
+                                .against = row->against,
+                                .rows = 100,
+                                .metrics = {metrics, n}};
     struct pipeline *p = policy(row->gate);
     gate_judge(p, &e, NOW_MS, &arena, &j);
     if (strcmp(j.verdict, row->verdict) != 0 || !strstr(j.reason, row->reason))
-        fail_msg("%s: got %s (%s), expected %s (...%s...)", row->label, j.verdict, j.reason, row->verdict, row->reason);
+        fail_msg("%s: got %s (%s), expected %s (...%s...)", row->label, j.verdict, j.reason,
+                 row->verdict, row->reason);
     bool is_wait = strcmp(j.verdict, "wait") == 0;
     assert_true(is_wait ? j.deadline_unix_ms > NOW_MS : j.deadline_unix_ms == ABSENT_I64);
     for (size_t i = 0; i < j.rules.n; i++) {
         const struct rule_result *r = &j.rules.items[i];
-        assert_true(r->rule && r->rule[0] && r->reason && r->reason[0] && r->verdict && r->severity);
+        assert_true(r->rule && r->rule[0] && r->reason && r->reason[0] && r->verdict &&
+                    r->severity);
     }
     arena_fini(&arena);
     pipeline_free(p);
@@ -109,9 +247,19 @@ static void a_failed_evaluation_is_rejected_with_its_reason(void **state)
 static void the_same_inputs_give_the_same_decision(void **state)
 {
     (void)state;
-    struct evaluation_metric m = {.metric = "auc", .slice = "all", .rows = 100, .candidate = 0.8, .champion = 0.7, .difference = 0.1, .low = 0.05, .high = 0.15, .higher_is_better = true};
-    struct model_evaluated e = {.line = "l", .status = "evaluated", .against = 1, .rows = 100, .metrics = {&m, 1}};
-    struct pipeline *p = policy("gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion}]}");
+    struct evaluation_metric m = {.metric = "auc",
+                                  .slice = "all",
+                                  .rows = 100,
+                                  .candidate = 0.8,
+                                  .champion = 0.7,
+                                  .difference = 0.1,
+                                  .low = 0.05,
+                                  .high = 0.15,
+                                  .higher_is_better = true};
+    struct model_evaluated e = {
+        .line = "l", .status = "evaluated", .against = 1, .rows = 100, .metrics = {&m, 1}};
+    struct pipeline *p =
+        policy("gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion}]}");
     struct arena arena = {0};
     struct gate_judgement a, b;
     gate_judge(p, &e, NOW_MS, &arena, &a);

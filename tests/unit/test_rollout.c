@@ -23,7 +23,9 @@ static struct pipeline *pipeline(const char *deploy)
 {
     struct pipeline *p = NULL;
     struct err err = {0};
-    CLEANUP_FREE char *yaml = xasprintf("apiVersion: relearn/v1\nkind: Pipeline\nname: l\ndataset: {name: d, label: y}\ntask: binary\ndeploy: %s\n", deploy);
+    CLEANUP_FREE char *yaml = xasprintf("apiVersion: relearn/v1\nkind: Pipeline\nname: l\ndataset: "
+                                        "{name: d, label: y}\ntask: binary\ndeploy: %s\n",
+                                        deploy);
     if (pipeline_parse(slice_str(yaml), "test", &p, &err))
         fail_msg("%s", err.msg);
     return p;
@@ -35,7 +37,8 @@ static int set_up(void **state)
     b->line = line_new("l");
     b->now_ms = NOW_MS;
     b->replace = pipeline("{strategy: replace}");
-    b->canary = pipeline("{strategy: canary, steps: [10, 50, 100], interval: 60s, min_predictions: 100}");
+    b->canary =
+        pipeline("{strategy: canary, steps: [10, 50, 100], interval: 60s, min_predictions: 100}");
     *state = b;
     return 0;
 }
@@ -51,9 +54,11 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const struct event *add(struct bench *b, enum record r, const void *rec, const struct event *cause, const char *id)
+static const struct event *add(struct bench *b, enum record r, const void *rec,
+                               const struct event *cause, const char *id)
 {
-    struct event_parts p = {.type = r, .rec = rec, .id = id, .cause = cause, .key = "l", .time_unix_ms = b->now_ms};
+    struct event_parts p = {
+        .type = r, .rec = rec, .id = id, .cause = cause, .key = "l", .time_unix_ms = b->now_ms};
     struct event *ev = make_event(&p);
     CLEANUP_FREE char *kept = xstrdup(ev->id);
     line_fold(b->line, ev);
@@ -62,12 +67,22 @@ static const struct event *add(struct bench *b, enum record r, const void *rec, 
 
 static const struct event *decide(struct bench *b, const char *model, int64_t against)
 {
-    struct gate_decided d = {.line = "l", .base = b->line->decisions_base, .run = arena_printf(&b->arena, "run-%s", model), .model = model, .verdict = "promote", .against = against, .by = "policy", .pipeline_sha256 = "p", .deadline_unix_ms = ABSENT_I64};
-    return add(b, RECORD_GATE_DECIDED, &d, NULL, arena_printf(&b->arena, "decision-%s-%lld", model, (long long)against));
+    struct gate_decided d = {.line = "l",
+                             .base = b->line->decisions_base,
+                             .run = arena_printf(&b->arena, "run-%s", model),
+                             .model = model,
+                             .verdict = "promote",
+                             .against = against,
+                             .by = "policy",
+                             .pipeline_sha256 = "p",
+                             .deadline_unix_ms = ABSENT_I64};
+    return add(b, RECORD_GATE_DECIDED, &d, NULL,
+               arena_printf(&b->arena, "decision-%s-%lld", model, (long long)against));
 }
 
 /* Does what is owed, as the agent would; returns the change, NULL when nothing is owed. */
-static const struct deployment_changed *advance(struct bench *b, const struct pipeline *p, const struct serving_report *serving)
+static const struct deployment_changed *advance(struct bench *b, const struct pipeline *p,
+                                                const struct serving_report *serving)
 {
     struct rollout_owed owed;
     rollout_find_owed(b->line, p, serving, b->now_ms, &b->arena, &owed);
@@ -76,29 +91,47 @@ static const struct deployment_changed *advance(struct bench *b, const struct pi
     if (owed.needs_pipeline)
         rollout_begin(b->line, p, owed.cause, b->now_ms, &b->arena, &owed.change);
     owed.change.line = "l";
-    owed.change.base = strcmp(owed.change.kind, "changed") == 0 ? b->line->deployments_base : ABSENT_I64;
-    const struct event *ev = add(b, RECORD_DEPLOYMENT_CHANGED, &owed.change, owed.cause, arena_printf(&b->arena, "change-%zu", b->line->ev[RECORD_DEPLOYMENT_CHANGED].n));
+    owed.change.base =
+        strcmp(owed.change.kind, "changed") == 0 ? b->line->deployments_base : ABSENT_I64;
+    const struct event *ev =
+        add(b, RECORD_DEPLOYMENT_CHANGED, &owed.change, owed.cause,
+            arena_printf(&b->arena, "change-%zu", b->line->ev[RECORD_DEPLOYMENT_CHANGED].n));
     return EV_REC(ev, deployment_changed);
 }
 
-static const struct deployment_changed *promote(struct bench *b, const struct pipeline *p, const char *model)
+static const struct deployment_changed *promote(struct bench *b, const struct pipeline *p,
+                                                const char *model)
 {
     const struct route *r = line_champion(b->line);
     decide(b, model, r ? r->generation : 0);
     return advance(b, p, NULL);
 }
 
-static const struct deployment_changed *command_rollback(struct bench *b, int64_t generation, int64_t to)
+static const struct deployment_changed *command_rollback(struct bench *b, int64_t generation,
+                                                         int64_t to)
 {
-    struct operator_commanded c = {.line = "l", .command = "rollback", .generation = generation, .to_generation = to, .by = "ada", .reason = "looks wrong"};
-    add(b, RECORD_OPERATOR_COMMANDED, &c, NULL, arena_printf(&b->arena, "command-%zu", b->line->ev[RECORD_OPERATOR_COMMANDED].n));
+    struct operator_commanded c = {.line = "l",
+                                   .command = "rollback",
+                                   .generation = generation,
+                                   .to_generation = to,
+                                   .by = "ada",
+                                   .reason = "looks wrong"};
+    add(b, RECORD_OPERATOR_COMMANDED, &c, NULL,
+        arena_printf(&b->arena, "command-%zu", b->line->ev[RECORD_OPERATOR_COMMANDED].n));
     return advance(b, b->replace, NULL);
 }
 
 static void measure(struct bench *b, int64_t generation, int64_t predictions, const char *verdict)
 {
-    struct health_measured h = {.line = "l", .kind = "window", .generation = generation, .predictions = predictions, .verdict = verdict, .reason = "accuracy 0.4, at least 0.6 is asked", .consecutive = 1};
-    add(b, RECORD_HEALTH_MEASURED, &h, NULL, arena_printf(&b->arena, "health-%zu", b->line->ev[RECORD_HEALTH_MEASURED].n));
+    struct health_measured h = {.line = "l",
+                                .kind = "window",
+                                .generation = generation,
+                                .predictions = predictions,
+                                .verdict = verdict,
+                                .reason = "accuracy 0.4, at least 0.6 is asked",
+                                .consecutive = 1};
+    add(b, RECORD_HEALTH_MEASURED, &h, NULL,
+        arena_printf(&b->arena, "health-%zu", b->line->ev[RECORD_HEALTH_MEASURED].n));
 }
 
 static void replace_routes_everything_to_the_next_generation(void **state)
@@ -204,7 +237,8 @@ static void a_promotion_waits_for_the_rollout_under_way(void **state)
     measure(b, 2, 500, "degraded");
     advance(b, b->canary, NULL);
     const struct deployment_changed *d = advance(b, b->canary, NULL);
-    assert_string_equal(d->kind, "refused"); /* it was compared with generation 1, generation 3 serves */
+    assert_string_equal(d->kind,
+                        "refused"); /* it was compared with generation 1, generation 3 serves */
     assert_true(rollout_is_answered(b->line, waiting));
 }
 
@@ -228,7 +262,8 @@ static void a_rollback_is_a_new_generation_with_the_model_before(void **state)
 static void a_rollback_that_cannot_be_is_refused_with_its_reason(void **state)
 {
     struct bench *b = *state;
-    assert_non_null(strstr(command_rollback(b, ABSENT_I64, ABSENT_I64)->reason, "nothing is in service"));
+    assert_non_null(
+        strstr(command_rollback(b, ABSENT_I64, ABSENT_I64)->reason, "nothing is in service"));
     promote(b, b->replace, "m1");
     assert_non_null(strstr(command_rollback(b, ABSENT_I64, ABSENT_I64)->reason, "no other model"));
     promote(b, b->replace, "m2");
@@ -267,7 +302,8 @@ static void a_model_that_no_instance_can_load_goes_back(void **state)
 static void commands_of_others_are_not_deploys(void **state)
 {
     struct bench *b = *state;
-    struct operator_commanded c = {.line = "l", .command = "retrain", .generation = ABSENT_I64, .to_generation = ABSENT_I64};
+    struct operator_commanded c = {
+        .line = "l", .command = "retrain", .generation = ABSENT_I64, .to_generation = ABSENT_I64};
     assert_true(rollout_is_answered(b->line, add(b, RECORD_OPERATOR_COMMANDED, &c, NULL, "c")));
     assert_null(advance(b, b->replace, NULL));
 }

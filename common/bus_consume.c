@@ -311,7 +311,8 @@ void bus__commit_flush(struct bus *b)
 {
     rd_kafka_topic_partition_list_t *list;
 
-    if (!b->is_warm)
+    /* Nobody hears it; and one that waits for its coordinator makes destruction wait ten seconds. */
+    if (!b->is_warm || !b->up)
         return;
     list = rd_kafka_topic_partition_list_new(0);
     for (size_t i = 0; i < b->n_parts; i++) {
@@ -333,7 +334,10 @@ void bus__on_commit_timer(void *ctx)
     struct bus *b = ctx;
 
     b->commit_due = false;
-    bus__commit_flush(b);
+    if (b->up)
+        bus__commit_flush(b);
+    else
+        commit_later(b, BUS_COMMIT_RETRY_MS);
 }
 
 /* True: to be sent again. */

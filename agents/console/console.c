@@ -1,5 +1,6 @@
-/* The console's shell.  It reads every topic, keeps the fold of every line, a view in SQLite for look-ups by
- * id, and writes what people and other tools send: pipelines, datasets, labels, commands, drift alerts. */
+/* The console's shell.  It reads every topic, keeps the fold of every line, a view in SQLite for
+ * look-ups by id, and writes what people and other tools send: pipelines, datasets, labels,
+ * commands, drift alerts. */
 #include "agents/console/console.h"
 
 #include <string.h>
@@ -30,7 +31,8 @@ static void folded(struct agent *a, struct unit *u, const struct event *ev)
 {
     (void)u;
     struct console *c = self_of(a);
-    if (ev->offset >= view_position(c, ev->type, ev->partition)) { /* else the view has it from before */
+    if (ev->offset >=
+        view_position(c, ev->type, ev->partition)) { /* else the view has it from before */
         view_add(c, ev);
         view_set_position(c, ev->type, ev->partition, ev->offset + 1);
     }
@@ -76,29 +78,24 @@ void console_answer_json(struct httpd_request *rq, int status, struct json *j)
 }
 
 static const struct agent_input INPUTS[] = {
-    {RECORD_DATASET_PUBLISHED, INPUT_GLOBAL},
-    {RECORD_DATASET_INGESTED, INPUT_GLOBAL},
-    {RECORD_DRIFT_DETECTED, INPUT_GLOBAL},
-    {RECORD_OPERATOR_COMMANDED, INPUT_GLOBAL},
-    {RECORD_TRAINING_PLANNED, INPUT_GLOBAL},
-    {RECORD_TRAINING_FINISHED, INPUT_GLOBAL},
-    {RECORD_MODEL_EVALUATED, INPUT_GLOBAL},
-    {RECORD_GATE_DECIDED, INPUT_GLOBAL},
-    {RECORD_DEPLOYMENT_CHANGED, INPUT_GLOBAL},
-    {RECORD_SERVING_CHANGED, INPUT_GLOBAL},
-    {RECORD_HEALTH_MEASURED, INPUT_GLOBAL},
-    {RECORD_PREDICTION_SERVED, INPUT_GLOBAL_STREAM},
-    {RECORD_LABEL_OBSERVED, INPUT_GLOBAL_STREAM},
-    {RECORD_TRAINING_PROGRESSED, INPUT_GLOBAL_STREAM},
+    {RECORD_DATASET_PUBLISHED, INPUT_GLOBAL},     {RECORD_DATASET_INGESTED, INPUT_GLOBAL},
+    {RECORD_DRIFT_DETECTED, INPUT_GLOBAL},        {RECORD_OPERATOR_COMMANDED, INPUT_GLOBAL},
+    {RECORD_TRAINING_PLANNED, INPUT_GLOBAL},      {RECORD_TRAINING_FINISHED, INPUT_GLOBAL},
+    {RECORD_MODEL_EVALUATED, INPUT_GLOBAL},       {RECORD_GATE_DECIDED, INPUT_GLOBAL},
+    {RECORD_DEPLOYMENT_CHANGED, INPUT_GLOBAL},    {RECORD_SERVING_CHANGED, INPUT_GLOBAL},
+    {RECORD_HEALTH_MEASURED, INPUT_GLOBAL},       {RECORD_PREDICTION_SERVED, INPUT_GLOBAL_STREAM},
+    {RECORD_LABEL_OBSERVED, INPUT_GLOBAL_STREAM}, {RECORD_TRAINING_PROGRESSED, INPUT_GLOBAL_STREAM},
     {RECORD_DEAD_LETTERED, INPUT_GLOBAL_STREAM},
 };
 static const enum record OUTPUTS[] = {
-    RECORD_PIPELINE_DECLARED, RECORD_DATASET_PUBLISHED, RECORD_LABEL_OBSERVED, RECORD_OPERATOR_COMMANDED, RECORD_DRIFT_DETECTED,
+    RECORD_PIPELINE_DECLARED,  RECORD_DATASET_PUBLISHED, RECORD_LABEL_OBSERVED,
+    RECORD_OPERATOR_COMMANDED, RECORD_DRIFT_DETECTED,
 };
 
 const struct agent_spec console_agent = {
     .name = "console",
-    .purpose = "REST API: takes pipelines, datasets, alerts, labels and commands in; says what the loop did and why.",
+    .purpose = "REST API: takes pipelines, datasets, alerts, labels and commands in; says what the "
+               "loop did and why.",
     .example = "relearn-console --brokers localhost:9092 --listen 127.0.0.1:8700",
     .inputs = INPUTS,
     .n_inputs = ARRAY_LEN(INPUTS),

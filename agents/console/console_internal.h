@@ -1,5 +1,6 @@
-/* Shared by the files of the console: console.c (shell), intake.c (HTTP to events), foreign.c (CloudEvents,
- * Alertmanager), view.c (SQLite), query.c, runs.c, explain.c (the fold as JSON), follow.c (answers and streams). */
+/* Shared by the files of the console: console.c (shell), intake.c (HTTP to events), foreign.c
+ * (CloudEvents, Alertmanager), view.c (SQLite), query.c, runs.c, explain.c (the fold as JSON),
+ * follow.c (answers and streams). */
 #ifndef CONSOLE_CONSOLE_INTERNAL_H
 #define CONSOLE_CONSOLE_INTERNAL_H
 
@@ -7,10 +8,11 @@
 #include "common/store.h"
 
 enum {
-    CONSOLE_PREDICTIONS_KEPT = 500000, /* rows of the view: about 100 MB; older ones are explained no more */
+    CONSOLE_PREDICTIONS_KEPT =
+        500000, /* rows of the view: about 100 MB; older ones are explained no more */
     CONSOLE_BODY_CAP_BYTES = 64 << 20, /* labels come in large batches */
     CONSOLE_MAX_WAIT_MS = 600000,
-    CONSOLE_LIST_LIMIT = 1000,         /* rows of a list unless `limit` says less */
+    CONSOLE_LIST_LIMIT = 1000, /* rows of a list unless `limit` says less */
 };
 
 struct waiter;   /* a request that waits for an answer: follow.c */
@@ -35,12 +37,18 @@ bool intake_handle(struct console *c, struct httpd_request *rq);
 struct batch;
 struct batch *batch_new(struct console *c, struct httpd_request *rq);
 /* id NULL: random.  On error nothing more is to be added: batch_refuse. */
-int batch_add(struct batch *b, enum record r, const void *rec, const char *id, const char *source, struct err *err) WARN_UNUSED;
-void batch_send(struct batch *b);                        /* answers when acknowledged: {"event": id} or {"events": [...]} */
-void batch_refuse(struct batch *b, int status, const struct err *err); /* what was added is still published; the answer says so */
+int batch_add(struct batch *b, enum record r, const void *rec, const char *id, const char *source,
+              struct err *err) WARN_UNUSED;
+void batch_send(
+    struct batch *b); /* answers when acknowledged: {"event": id} or {"events": [...]} */
+void batch_refuse(
+    struct batch *b, int status,
+    const struct err *err); /* what was added is still published; the answer says so */
 /* A record out of a JSON object, defaults filled in, checked. */
-int intake_record(struct console *c, enum record r, const struct json *j, struct arena *arena, const void **ret, struct err *err) WARN_UNUSED;
-int intake_pipeline(struct console *c, struct slice yaml, struct arena *arena, const void **ret, struct err *err) WARN_UNUSED;
+int intake_record(struct console *c, enum record r, const struct json *j, struct arena *arena,
+                  const void **ret, struct err *err) WARN_UNUSED;
+int intake_pipeline(struct console *c, struct slice yaml, struct arena *arena, const void **ret,
+                    struct err *err) WARN_UNUSED;
 
 /* ---- foreign.c ---- */
 void foreign_cloudevents(struct console *c, struct httpd_request *rq);
@@ -55,10 +63,14 @@ void view_flush(struct console *c);
 int64_t view_position(struct console *c, enum record r, int partition);
 void view_set_position(struct console *c, enum record r, int partition, int64_t next);
 /* Where an id is: topic and key. false when unknown. */
-bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key, size_t key_size);
-/* A prediction: line, generation, model; false when unknown. row ids ("<id>.3") are found as well. */
-bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size, int64_t *ret_generation, int64_t *ret_time_us);
-struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after, int64_t limit);
+bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key,
+               size_t key_size);
+/* A prediction: line, generation, model; false when unknown. row ids ("<id>.3") are found as well.
+ */
+bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size,
+                          int64_t *ret_generation, int64_t *ret_time_us);
+struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after,
+                         int64_t limit);
 struct json *view_dead_letters(struct console *c, int64_t limit);
 struct json *view_dead_letter(struct console *c, const char *id); /* NULL when unknown */
 

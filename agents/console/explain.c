@@ -1,5 +1,5 @@
-/* Why: from any event, run, model or prediction, step by step back to the first event, each with the reason
- * and numbers that its writer gave. */
+/* Why: from any event, run, model or prediction, step by step back to the first event, each with
+ * the reason and numbers that its writer gave. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ static void say(const struct event *ev, struct buf *b)
     switch (ev->type) {
     case RECORD_DATASET_PUBLISHED: {
         const struct dataset_published *d = ev->rec;
-        buf_addf(b, "dataset %s version %s was published: %s", d->dataset, d->version ? d->version : ev->id, d->uri);
+        buf_addf(b, "dataset %s version %s was published: %s", d->dataset,
+                 d->version ? d->version : ev->id, d->uri);
         break;
     }
     case RECORD_DATASET_INGESTED: {
@@ -42,7 +43,8 @@ static void say(const struct event *ev, struct buf *b)
         break;
     case RECORD_OPERATOR_COMMANDED: {
         const struct operator_commanded *o = ev->rec;
-        buf_addf(b, "%s asked: %s%s%s", o->by ? o->by : "somebody", o->command, o->reason ? ": " : "", o->reason ? o->reason : "");
+        buf_addf(b, "%s asked: %s%s%s", o->by ? o->by : "somebody", o->command,
+                 o->reason ? ": " : "", o->reason ? o->reason : "");
         break;
     }
     case RECORD_TRAINING_PLANNED: {
@@ -53,14 +55,16 @@ static void say(const struct event *ev, struct buf *b)
     case RECORD_TRAINING_FINISHED: {
         const struct training_finished *m = ev->rec;
         if (m->model)
-            buf_addf(b, "trained model %.12s on %lld rows in %.2f s (attempt %lld)", m->model, (long long)m->trained_rows, m->seconds, (long long)m->attempt);
+            buf_addf(b, "trained model %.12s on %lld rows in %.2f s (attempt %lld)", m->model,
+                     (long long)m->trained_rows, m->seconds, (long long)m->attempt);
         else
             buf_addf(b, "training failed: %s", m->reason ? m->reason : "");
         break;
     }
     case RECORD_MODEL_EVALUATED: {
         const struct model_evaluated *e = ev->rec;
-        buf_addf(b, "evaluated on %lld rows against generation %lld%s%s", (long long)e->rows, (long long)e->against, e->reason ? ": " : "", e->reason ? e->reason : "");
+        buf_addf(b, "evaluated on %lld rows against generation %lld%s%s", (long long)e->rows,
+                 (long long)e->against, e->reason ? ": " : "", e->reason ? e->reason : "");
         break;
     }
     case RECORD_GATE_DECIDED: {
@@ -75,7 +79,8 @@ static void say(const struct event *ev, struct buf *b)
     }
     case RECORD_HEALTH_MEASURED: {
         const struct health_measured *h = ev->rec;
-        buf_addf(b, "health of generation %lld, %s: %s", (long long)h->generation, h->verdict, h->reason ? h->reason : "");
+        buf_addf(b, "health of generation %lld, %s: %s", (long long)h->generation, h->verdict,
+                 h->reason ? h->reason : "");
         break;
     }
     case RECORD_SERVING_CHANGED:
@@ -133,7 +138,8 @@ static void add_step(struct json *steps, const struct event *ev)
     json_set_str(j, "says", text.data);
 }
 
-/* A rollback was caused by a command, but the model that it brought back came from a run of its own. */
+/* A rollback was caused by a command, but the model that it brought back came from a run of its
+ * own. */
 static const struct event *origin_of_rollback(const struct line *l, const struct event *ev)
 {
     const struct deployment_changed *d = ev->rec;

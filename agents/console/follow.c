@@ -1,5 +1,5 @@
-/* Requests that last: a stream of events as they come (server-sent events), and waiting for the one event
- * that answers another. */
+/* Requests that last: a stream of events as they come (server-sent events), and waiting for the one
+ * event that answers another. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +34,9 @@ static void look(struct agent *a, struct unit *u, void *ctx)
 {
     (void)a;
     struct looking *w = ctx;
-    static const enum record ANSWERS[] = {RECORD_DATASET_INGESTED, RECORD_TRAINING_PLANNED, RECORD_TRAINING_FINISHED, RECORD_MODEL_EVALUATED, RECORD_GATE_DECIDED, RECORD_DEPLOYMENT_CHANGED};
+    static const enum record ANSWERS[] = {RECORD_DATASET_INGESTED,  RECORD_TRAINING_PLANNED,
+                                          RECORD_TRAINING_FINISHED, RECORD_MODEL_EVALUATED,
+                                          RECORD_GATE_DECIDED,      RECORD_DEPLOYMENT_CHANGED};
     for (size_t i = 0; i < ARRAY_LEN(ANSWERS) && !w->found; i++)
         w->found = line_answer(u->line, ANSWERS[i], w->id);
 }
@@ -67,7 +69,10 @@ static void look_at_waiters(struct console *c, bool only_deadlines)
         if (ev)
             console_answer_json(w->rq, 200, event_to_json(ev));
         else
-            httpd_answer_error(w->rq, 504, "no event answers %s yet; it is not lost: ask again, or `relearn explain %s`", w->id, w->id);
+            httpd_answer_error(
+                w->rq, 504,
+                "no event answers %s yet; it is not lost: ask again, or `relearn explain %s`",
+                w->id, w->id);
         waiter_free(w);
     }
 }
@@ -102,7 +107,10 @@ void follow_answer(struct console *c, struct httpd_request *rq)
             return;
         }
         struct waiter *w = xcalloc(1, sizeof(*w));
-        *w = (struct waiter){.next = c->waiters, .rq = rq, .id = xstrdup(id), .deadline_mono_ms = clk_mono_ms(agent_clk(c->a)) + wait_ms};
+        *w = (struct waiter){.next = c->waiters,
+                             .rq = rq,
+                             .id = xstrdup(id),
+                             .deadline_mono_ms = clk_mono_ms(agent_clk(c->a)) + wait_ms};
         c->waiters = w;
         if (!c->waiter_timer)
             c->waiter_timer = loop_timer_new(agent_loop(c->a), on_waiter_timer, c);
@@ -142,7 +150,8 @@ static bool wants(const struct follower *f, const struct event *ev)
     if (ev->type == RECORD_PREDICTION_SERVED || ev->type == RECORD_LABEL_OBSERVED)
         return false;
     size_t n = f->line ? strlen(f->line) : 0;
-    return !f->line || (strncmp(ev->key, f->line, n) == 0 && (ev->key[n] == '\0' || ev->key[n] == '/'));
+    return !f->line ||
+           (strncmp(ev->key, f->line, n) == 0 && (ev->key[n] == '\0' || ev->key[n] == '/'));
 }
 
 void follow_event(struct console *c, const struct event *ev)

@@ -1,5 +1,5 @@
-/* What other tools send: CloudEvents (structured, batch and binary HTTP content modes, specification 1.0)
- * and Alertmanager's webhook, version 4. */
+/* What other tools send: CloudEvents (structured, batch and binary HTTP content modes,
+ * specification 1.0) and Alertmanager's webhook, version 4. */
 #include <math.h>
 #include <string.h>
 
@@ -7,11 +7,14 @@
 #include "common/digest.h"
 #include "common/mem.h"
 
-/* The type says the record: ours ("relearn.v1.DatasetPublished"), or just its words ("dataset.published"). */
+/* The type says the record: ours ("relearn.v1.DatasetPublished"), or just its words
+ * ("dataset.published"). */
 static enum record record_of_type(const char *type)
 {
-    static const enum record OUTSIDE[] = {RECORD_DATASET_PUBLISHED, RECORD_DRIFT_DETECTED, RECORD_LABEL_OBSERVED, RECORD_OPERATOR_COMMANDED};
-    static const char *const WORDS[] = {"dataset.published", "drift.detected", "label.observed", "operator.commanded"};
+    static const enum record OUTSIDE[] = {RECORD_DATASET_PUBLISHED, RECORD_DRIFT_DETECTED,
+                                          RECORD_LABEL_OBSERVED, RECORD_OPERATOR_COMMANDED};
+    static const char *const WORDS[] = {"dataset.published", "drift.detected", "label.observed",
+                                        "operator.commanded"};
     for (size_t i = 0; type && i < ARRAY_LEN(OUTSIDE); i++) {
         const char *name = record_avro_name(OUTSIDE[i]);
         if (strcmp(type, name) == 0 || str_has_suffix(type, WORDS[i]))
@@ -28,7 +31,8 @@ struct cloudevent {
     const struct json *data;
 };
 
-static int add_event(struct console *c, struct batch *b, const struct cloudevent *e, struct arena *arena, struct err *err)
+static int add_event(struct console *c, struct batch *b, const struct cloudevent *e,
+                     struct arena *arena, struct err *err)
 {
     const void *rec = NULL;
     if (!e->id || !e->source || !e->type || !e->specversion)
@@ -37,7 +41,10 @@ static int add_event(struct console *c, struct batch *b, const struct cloudevent
         return err_inval(err, "specversion %s: only 1.0 is understood", e->specversion);
     enum record r = record_of_type(e->type);
     if (r == RECORD_NONE)
-        return err_inval(err, "type %s: give relearn.v1.DatasetPublished, DriftDetected, LabelObserved or OperatorCommanded", e->type);
+        return err_inval(err,
+                         "type %s: give relearn.v1.DatasetPublished, DriftDetected, LabelObserved "
+                         "or OperatorCommanded",
+                         e->type);
     if (!e->data)
         return err_inval(err, "the event has no JSON data");
     if (intake_record(c, r, e->data, arena, &rec, err))
@@ -50,12 +57,16 @@ static int add_event(struct console *c, struct batch *b, const struct cloudevent
 static struct cloudevent structured(const struct json *j)
 {
     return (struct cloudevent){
-        .id = json_get_str(j, "id", NULL), .source = json_get_str(j, "source", NULL), .type = json_get_str(j, "type", NULL),
-        .specversion = json_get_str(j, "specversion", NULL), .data = json_get(j, "data"),
+        .id = json_get_str(j, "id", NULL),
+        .source = json_get_str(j, "source", NULL),
+        .type = json_get_str(j, "type", NULL),
+        .specversion = json_get_str(j, "specversion", NULL),
+        .data = json_get(j, "data"),
     };
 }
 
-static int add_body(struct console *c, struct batch *b, struct httpd_request *rq, const struct json *j, struct arena *arena, struct err *err)
+static int add_body(struct console *c, struct batch *b, struct httpd_request *rq,
+                    const struct json *j, struct arena *arena, struct err *err)
 {
     const char *type = httpd_header(rq, "Content-Type");
     if (type && str_has_prefix(type, "application/cloudevents-batch")) {
@@ -69,10 +80,14 @@ static int add_body(struct console *c, struct batch *b, struct httpd_request *rq
         return 0;
     }
     struct cloudevent e = structured(j);
-    if (!type || !str_has_prefix(type, "application/cloudevents")) /* binary: attributes are headers */
+    if (!type ||
+        !str_has_prefix(type, "application/cloudevents")) /* binary: attributes are headers */
         e = (struct cloudevent){
-            .id = httpd_header(rq, "ce-id"), .source = httpd_header(rq, "ce-source"), .type = httpd_header(rq, "ce-type"),
-            .specversion = httpd_header(rq, "ce-specversion"), .data = j,
+            .id = httpd_header(rq, "ce-id"),
+            .source = httpd_header(rq, "ce-source"),
+            .type = httpd_header(rq, "ce-type"),
+            .specversion = httpd_header(rq, "ce-specversion"),
+            .data = j,
         };
     return add_event(c, b, &e, arena, err);
 }
@@ -100,34 +115,52 @@ static const char *label_of(const struct json *alert, const struct json *common,
 
 static const char *line_of(const struct json *alert, const struct json *common, struct arena *arena)
 {
-    const char *line = label_of(alert, common, "line"), *pipeline = label_of(alert, common, "pipeline"), *segment = label_of(alert, common, "segment");
+    const char *line = label_of(alert, common, "line"),
+               *pipeline = label_of(alert, common, "pipeline"),
+               *segment = label_of(alert, common, "segment");
     if (line || !pipeline)
         return line;
     return segment ? arena_printf(arena, "%s/%s", pipeline, segment) : pipeline;
 }
 
-static int add_alert(struct console *c, struct batch *b, const struct json *body, const struct json *alert, struct arena *arena, struct err *err)
+static int add_alert(struct console *c, struct batch *b, const struct json *body,
+                     const struct json *alert, struct arena *arena, struct err *err)
 {
-    const struct json *common = json_get(body, "commonLabels"), *annotations = json_get(alert, "annotations");
+    const struct json *common = json_get(body, "commonLabels"),
+                      *annotations = json_get(alert, "annotations");
     const char *name = label_of(alert, common, "alertname");
-    if (strcmp(json_get_str(alert, "status", json_get_str(body, "status", "firing")), "resolved") == 0)
+    if (strcmp(json_get_str(alert, "status", json_get_str(body, "status", "firing")), "resolved") ==
+        0)
         return 0; /* nothing to react to */
     const char *line = line_of(alert, common, arena);
     if (!line)
-        return err_inval(err, "alert %s has no label `line` (or `pipeline`): add it to the alerting rule", name ? name : "");
+        return err_inval(
+            err, "alert %s has no label `line` (or `pipeline`): add it to the alerting rule",
+            name ? name : "");
     char pipeline[PIPELINE_NAME_MAX + 1], segment[PIPELINE_NAME_MAX + 1];
     if (!line_split(line, pipeline, segment))
         return err_inval(err, "alert %s: '%s' is no line", name ? name : "", line);
-    const char *summary = json_get_str(annotations, "summary", json_get_str(annotations, "description", NULL));
+    const char *summary =
+        json_get_str(annotations, "summary", json_get_str(annotations, "description", NULL));
     struct drift_detected d = {
-        .line = line, .source = "alertmanager", .kind = "external", .statistic = name, .value = NAN, .threshold = NAN,
-        .generation = ABSENT_I64, .windows = ABSENT_I64, .summary = summary ? summary : arena_printf(arena, "alert %s", name ? name : ""), .detected_unix_ms = agent_now_ms(c->a),
+        .line = line,
+        .source = "alertmanager",
+        .kind = "external",
+        .statistic = name,
+        .value = NAN,
+        .threshold = NAN,
+        .generation = ABSENT_I64,
+        .windows = ABSENT_I64,
+        .summary = summary ? summary : arena_printf(arena, "alert %s", name ? name : ""),
+        .detected_unix_ms = agent_now_ms(c->a),
     };
     const char *generation = label_of(alert, common, "generation");
     if (generation && str_to_i64(generation, &d.generation))
         d.generation = ABSENT_I64;
     char id[ID_SIZE]; /* sent again every repeat_interval: the same alert is the same event */
-    CLEANUP_FREE char *about = xasprintf("%s %s %s", json_get_str(alert, "fingerprint", name ? name : ""), json_get_str(alert, "startsAt", ""), line);
+    CLEANUP_FREE char *about =
+        xasprintf("%s %s %s", json_get_str(alert, "fingerprint", name ? name : ""),
+                  json_get_str(alert, "startsAt", ""), line);
     id_from_cause("drift", "alertmanager", about, id);
     return batch_add(b, RECORD_DRIFT_DETECTED, &d, id, "alertmanager", err);
 }
@@ -141,7 +174,8 @@ void foreign_alertmanager(struct console *c, struct httpd_request *rq)
     CLEANUP(json_freep) struct json *j = json_parse(httpd_body(rq), "body", &err);
     const struct json *alerts = json_get(j, "alerts");
     if (j && strcmp(json_get_str(j, "version", ""), "4") != 0)
-        err_inval(&err, "version: only 4 of Alertmanager's webhook is understood, not '%s'", json_get_str(j, "version", ""));
+        err_inval(&err, "version: only 4 of Alertmanager's webhook is understood, not '%s'",
+                  json_get_str(j, "version", ""));
     else if (j && !json_is_array(alerts))
         err_inval(&err, "alerts: a list is missing");
     for (size_t i = 0; !err.code && i < json_len(alerts); i++)

@@ -1,7 +1,9 @@
-/* HTTP in: JSON (or CSV, YAML) to records, published, and answered when the broker has acknowledged.
+/* HTTP in: JSON (or CSV, YAML) to records, published, and answered when the broker has
+ * acknowledged.
  *
- * A member that no record has is an error that names it: what is misspelt must not be dropped in silence.  An
- * `Idempotency-Key` header makes the event's id from it, so that a client may send again. */
+ * A member that no record has is an error that names it: what is misspelt must not be dropped in
+ * silence.  An `Idempotency-Key` header makes the event's id from it, so that a client may send
+ * again. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +17,9 @@ struct batch {
     struct json *ids;
     size_t sent, done;
     bool is_complete;
-    int status;          /* of the answer; 0: 200 */
+    int status; /* of the answer; 0: 200 */
     struct err failure;
-    char key[ID_SIZE];   /* from Idempotency-Key; "" none */
+    char key[ID_SIZE]; /* from Idempotency-Key; "" none */
 };
 
 struct batch *batch_new(struct console *c, struct httpd_request *rq)
@@ -39,7 +41,8 @@ static void finish(struct batch *b)
     if (b->failure.code) {
         int status = b->status ? b->status : 503;
         if (b->sent > 0 && b->status)
-            httpd_answer_error(b->rq, status, "%s (%zu before it were taken)", b->failure.msg, b->sent);
+            httpd_answer_error(b->rq, status, "%s (%zu before it were taken)", b->failure.msg,
+                               b->sent);
         else
             httpd_answer_error(b->rq, status, "%s", b->failure.msg);
         json_free(b->ids);
@@ -64,7 +67,8 @@ static void on_delivered(void *ctx, const char *id, const struct err *err)
     finish(b);
 }
 
-int batch_add(struct batch *b, enum record r, const void *rec, const char *id, const char *source, struct err *err)
+int batch_add(struct batch *b, enum record r, const void *rec, const char *id, const char *source,
+              struct err *err)
 {
     char own[ID_SIZE], ret_id[ID_SIZE] = "";
     if (!id && b->key[0]) {
@@ -72,7 +76,8 @@ int batch_add(struct batch *b, enum record r, const void *rec, const char *id, c
         id_from_cause(record_topic(r), b->key, about, own);
         id = own;
     }
-    struct publication p = {.record = r, .rec = rec, .id = id, .source = source, .is_bulk = r == RECORD_LABEL_OBSERVED};
+    struct publication p = {
+        .record = r, .rec = rec, .id = id, .source = source, .is_bulk = r == RECORD_LABEL_OBSERVED};
     b->sent++; /* before: the callback may come at once */
     if (agent_publish(b->c->a, &p, on_delivered, b, ret_id, err)) {
         b->sent--;
@@ -107,9 +112,13 @@ static int check_dataset(struct console *c, struct dataset_published *d, struct 
 {
     default_time(&d->published_unix_ms, c);
     if (!d->dataset || !pipeline_name_is_valid(d->dataset))
-        return err_inval(err, "dataset: give a name of lower-case letters, digits, '.', '_' and '-', 64 at most");
-    if (!d->uri || !(str_has_prefix(d->uri, "file://") || str_has_prefix(d->uri, "http://") || str_has_prefix(d->uri, "https://")))
-        return err_inval(err, "uri: give file:///path, http:// or https://, not '%s'", d->uri ? d->uri : "");
+        return err_inval(
+            err,
+            "dataset: give a name of lower-case letters, digits, '.', '_' and '-', 64 at most");
+    if (!d->uri || !(str_has_prefix(d->uri, "file://") || str_has_prefix(d->uri, "http://") ||
+                     str_has_prefix(d->uri, "https://")))
+        return err_inval(err, "uri: give file:///path, http:// or https://, not '%s'",
+                         d->uri ? d->uri : "");
     if (d->sha256 && !digest_is_hex(d->sha256))
         return err_inval(err, "sha256: give 64 lower-case hex digits");
     return 0;
@@ -119,7 +128,8 @@ static int check_line(const char *line, struct err *err)
 {
     char pipeline[PIPELINE_NAME_MAX + 1], segment[PIPELINE_NAME_MAX + 1];
     if (!line || !line_split(line, pipeline, segment))
-        return err_inval(err, "line: give PIPELINE or PIPELINE/SEGMENT, not '%s'", line ? line : "");
+        return err_inval(err, "line: give PIPELINE or PIPELINE/SEGMENT, not '%s'",
+                         line ? line : "");
     return 0;
 }
 
@@ -127,7 +137,8 @@ static int check_command(struct console *c, struct operator_commanded *o, struct
 {
     default_time(&o->commanded_unix_ms, c);
     if (!o->command || !o->command[0])
-        return err_inval(err, "command: give approve, reject, force, rollback, retrain, pause or resume");
+        return err_inval(
+            err, "command: give approve, reject, force, rollback, retrain, pause or resume");
     return check_line(o->line, err);
 }
 
@@ -153,7 +164,8 @@ static int check_label(struct console *c, struct label_observed *l, struct err *
     return check_line(l->line, err);
 }
 
-int intake_record(struct console *c, enum record r, const struct json *j, struct arena *arena, const void **ret, struct err *err)
+int intake_record(struct console *c, enum record r, const struct json *j, struct arena *arena,
+                  const void **ret, struct err *err)
 {
     const void *rec = NULL;
     if (!json_is_object(j))
@@ -175,7 +187,8 @@ int intake_record(struct console *c, enum record r, const struct json *j, struct
     return rc;
 }
 
-int intake_pipeline(struct console *c, struct slice yaml, struct arena *arena, const void **ret, struct err *err)
+int intake_pipeline(struct console *c, struct slice yaml, struct arena *arena, const void **ret,
+                    struct err *err)
 {
     struct pipeline *p = NULL;
     if (pipeline_parse(yaml, "pipeline", &p, err))
@@ -183,10 +196,14 @@ int intake_pipeline(struct console *c, struct slice yaml, struct arena *arena, c
     struct pipeline_declared *d = arena_alloc(arena, sizeof(*d));
     const struct event *before = agent_pipeline_event(c->a, p->name);
     *d = (struct pipeline_declared){
-        .name = arena_strdup(arena, p->name), .yaml = arena_strndup(arena, yaml.p, yaml.n), .sha256 = arena_strdup(arena, p->sha256),
-        .by = "http", .declared_unix_ms = agent_now_ms(c->a),
+        .name = arena_strdup(arena, p->name),
+        .yaml = arena_strndup(arena, yaml.p, yaml.n),
+        .sha256 = arena_strdup(arena, p->sha256),
+        .by = "http",
+        .declared_unix_ms = agent_now_ms(c->a),
     };
-    d->first_declared_unix_ms = before ? EV_REC(before, pipeline_declared)->first_declared_unix_ms : d->declared_unix_ms;
+    d->first_declared_unix_ms =
+        before ? EV_REC(before, pipeline_declared)->first_declared_unix_ms : d->declared_unix_ms;
     pipeline_free(p);
     char digest[DIGEST_HEX_SIZE];
     if (artifacts_put(agent_artifacts(c->a), yaml.p, yaml.n, digest, err)) /* bytes before words */
@@ -218,8 +235,10 @@ static void take_pipeline(struct console *c, struct httpd_request *rq)
     const void *rec = NULL;
     struct batch *b = batch_new(c, rq);
     if (httpd_body(rq).n > PIPELINE_MAX_BYTES)
-        err_set(&err, ERR_LIMIT, NEXT_REJECT, "the pipeline is larger than %zu bytes", PIPELINE_MAX_BYTES);
-    if (err.code || intake_pipeline(c, httpd_body(rq), &arena, &rec, &err) || batch_add(b, RECORD_PIPELINE_DECLARED, rec, NULL, NULL, &err))
+        err_set(&err, ERR_LIMIT, NEXT_REJECT, "the pipeline is larger than %zu bytes",
+                PIPELINE_MAX_BYTES);
+    if (err.code || intake_pipeline(c, httpd_body(rq), &arena, &rec, &err) ||
+        batch_add(b, RECORD_PIPELINE_DECLARED, rec, NULL, NULL, &err))
         batch_refuse(b, 400, &err);
     else
         batch_send(b);
@@ -244,22 +263,29 @@ static void withdraw_pipeline(struct console *c, struct httpd_request *rq, const
     }
 }
 
-/* Labels: one object, or {"line": L, "labels": [{"prediction", "value"}, ...]}, lines may be said in each. */
-static int add_labels(struct console *c, struct batch *b, const struct json *j, struct arena *arena, struct err *err)
+/* Labels: one object, or {"line": L, "labels": [{"prediction", "value"}, ...]}, lines may be said
+ * in each. */
+static int add_labels(struct console *c, struct batch *b, const struct json *j, struct arena *arena,
+                      struct err *err)
 {
     const struct json *list = json_get(j, "labels");
     const char *line = json_get_str(j, "line", NULL);
     const void *rec = NULL;
     if (!list)
-        return intake_record(c, RECORD_LABEL_OBSERVED, j, arena, &rec, err) || batch_add(b, RECORD_LABEL_OBSERVED, rec, NULL, NULL, err) ? -1 : 0;
+        return intake_record(c, RECORD_LABEL_OBSERVED, j, arena, &rec, err) ||
+                       batch_add(b, RECORD_LABEL_OBSERVED, rec, NULL, NULL, err)
+                   ? -1
+                   : 0;
     if (!json_is_array(list))
         return err_inval(err, "labels: give a list");
     struct label_observed l;
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *item = json_at(list, i);
         l = (struct label_observed){
-            .line = json_get_str(item, "line", line), .prediction = json_get_str(item, "prediction", NULL),
-            .value = json_get_str(item, "value", NULL), .by = json_get_str(item, "by", NULL),
+            .line = json_get_str(item, "line", line),
+            .prediction = json_get_str(item, "prediction", NULL),
+            .value = json_get_str(item, "value", NULL),
+            .by = json_get_str(item, "by", NULL),
             .observed_unix_ms = json_get_int(item, "observed_unix_ms", ABSENT_I64),
         };
         if (check_label(c, &l, err) || batch_add(b, RECORD_LABEL_OBSERVED, &l, NULL, NULL, err))
@@ -269,7 +295,8 @@ static int add_labels(struct console *c, struct batch *b, const struct json *j, 
 }
 
 /* "prediction,value" lines, with or without that header; ?line= names the line. */
-static int add_label_csv(struct console *c, struct batch *b, struct slice text, const char *line, struct arena *arena, struct err *err)
+static int add_label_csv(struct console *c, struct batch *b, struct slice text, const char *line,
+                         struct arena *arena, struct err *err)
 {
     size_t number = 0;
     for (size_t at = 0; at < text.n;) {
@@ -285,7 +312,8 @@ static int add_label_csv(struct console *c, struct batch *b, struct slice text, 
         if (!comma)
             return err_inval(err, "line %zu: give prediction,value", number);
         struct label_observed l = {
-            .line = line, .observed_unix_ms = ABSENT_I64,
+            .line = line,
+            .observed_unix_ms = ABSENT_I64,
             .prediction = arena_strndup(arena, from, (size_t)(comma - from)),
             .value = arena_strndup(arena, comma + 1, n - (size_t)(comma + 1 - from)),
         };

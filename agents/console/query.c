@@ -72,7 +72,9 @@ static void set_state(const struct line *l, struct json *j)
         return;
     }
     json_set_str(j, "state", "at rest");
-    json_set_str(j, "why", plans->n ? EV_REC(plans->items[plans->n - 1], training_planned)->reason : "nothing has happened yet");
+    json_set_str(j, "why",
+                 plans->n ? EV_REC(plans->items[plans->n - 1], training_planned)->reason
+                          : "nothing has happened yet");
 }
 
 static void add_line(const struct line *l, void *ctx)
@@ -148,7 +150,8 @@ struct json *query_history(struct console *c, const struct line *l)
         json_set_null(open, "to");
         json_set_str(open, "action", d->action);
         json_set_str(open, "reason", d->reason);
-        const struct event *decision = d->decision ? line_find(l, RECORD_GATE_DECIDED, d->decision) : NULL;
+        const struct event *decision =
+            d->decision ? line_find(l, RECORD_GATE_DECIDED, d->decision) : NULL;
         json_set_str(open, "decision", decision ? EV_REC(decision, gate_decided)->reason : NULL);
         json_set_str(open, "run", d->run);
         json_set_str(open, "by", d->by);
@@ -157,7 +160,8 @@ struct json *query_history(struct console *c, const struct line *l)
     return list;
 }
 
-static int64_t query_int(const struct httpd_request *rq, const char *name, int64_t fallback, int64_t max)
+static int64_t query_int(const struct httpd_request *rq, const char *name, int64_t fallback,
+                         int64_t max)
 {
     int64_t v = fallback;
     const char *text = httpd_query(rq, name);
@@ -171,7 +175,8 @@ static void answer_history(struct console *c, struct httpd_request *rq)
     const char *key = httpd_query(rq, "line");
     const struct line *l = key ? console_line(c, key) : NULL;
     if (!l)
-        httpd_answer_error(rq, 404, "no line %s: ?line=PIPELINE or ?line=PIPELINE/SEGMENT", key ? key : "");
+        httpd_answer_error(rq, 404, "no line %s: ?line=PIPELINE or ?line=PIPELINE/SEGMENT",
+                           key ? key : "");
     else
         console_answer_json(rq, 200, query_history(c, l));
 }
@@ -181,7 +186,10 @@ static void answer_explain(struct console *c, struct httpd_request *rq)
     const char *id = httpd_query(rq, "id");
     struct json *j = id ? explain_id(c, id) : NULL;
     if (!j)
-        httpd_answer_error(rq, 404, "nothing is known of %s: give the id of an event, a run, a model or a prediction", id ? id : "(no id)");
+        httpd_answer_error(
+            rq, 404,
+            "nothing is known of %s: give the id of an event, a run, a model or a prediction",
+            id ? id : "(no id)");
     else
         console_answer_json(rq, 200, j);
 }
@@ -216,7 +224,9 @@ static bool handle_lists(struct console *c, struct httpd_request *rq, const char
     else if (strcmp(path, "/v1/models") == 0)
         console_answer_json(rq, 200, models_list(c, httpd_query(rq, "line"), limit));
     else if (strcmp(path, "/v1/events") == 0)
-        console_answer_json(rq, 200, view_events(c, httpd_query(rq, "topic"), httpd_query(rq, "key"), query_int(rq, "after", 0, INT64_MAX), limit));
+        console_answer_json(rq, 200,
+                            view_events(c, httpd_query(rq, "topic"), httpd_query(rq, "key"),
+                                        query_int(rq, "after", 0, INT64_MAX), limit));
     else if (strcmp(path, "/v1/deadletters") == 0)
         console_answer_json(rq, 200, view_dead_letters(c, limit));
     else

@@ -15,7 +15,9 @@ struct listing {
     int64_t limit;
 };
 
-static const struct event *newest_of_run(const struct event_list *list, const char *(*run_of)(const struct event *ev), const char *run)
+static const struct event *newest_of_run(const struct event_list *list,
+                                         const char *(*run_of)(const struct event *ev),
+                                         const char *run)
 {
     for (size_t i = list->n; i > 0; i--)
         if (is(run_of(list->items[i - 1]), run))
@@ -56,12 +58,14 @@ static void set_metrics(struct json *j, const struct event *evaluation)
     }
 }
 
-static const char *state_of(const struct event *closed, const struct event *model, const struct event *evaluation, const struct event *decision)
+static const char *state_of(const struct event *closed, const struct event *model,
+                            const struct event *evaluation, const struct event *decision)
 {
     if (closed)
         return EV_REC(closed, training_planned)->outcome;
     if (decision)
-        return is(EV_REC(decision, gate_decided)->verdict, "wait") ? "waits for approval" : "deploying";
+        return is(EV_REC(decision, gate_decided)->verdict, "wait") ? "waits for approval"
+                                                                   : "deploying";
     if (evaluation)
         return "deciding";
     return model ? "evaluating" : "training";
@@ -71,9 +75,12 @@ static struct json *run_json(const struct line *l, const struct event *plan)
 {
     const struct training_planned *p = plan->rec;
     const struct event *closed = line_closed(l, plan->id), *model = line_model(l, plan->id);
-    const struct event *evaluation = newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, plan->id);
-    const struct event *decision = newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, plan->id);
-    const struct event *deployment = newest_of_run(&l->ev[RECORD_DEPLOYMENT_CHANGED], run_of_deployment, plan->id);
+    const struct event *evaluation =
+        newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, plan->id);
+    const struct event *decision =
+        newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, plan->id);
+    const struct event *deployment =
+        newest_of_run(&l->ev[RECORD_DEPLOYMENT_CHANGED], run_of_deployment, plan->id);
     struct json *j = json_object();
     json_set_str(j, "run", plan->id);
     json_set_str(j, "line", l->key);
@@ -93,7 +100,10 @@ static struct json *run_json(const struct line *l, const struct event *plan)
     if (deployment && is(EV_REC(deployment, deployment_changed)->kind, "changed"))
         json_set_int(j, "generation", EV_REC(deployment, deployment_changed)->generation);
     json_set_str(j, "decision", decision ? EV_REC(decision, gate_decided)->verdict : NULL);
-    json_set_str(j, "reason", decision ? EV_REC(decision, gate_decided)->reason : closed ? EV_REC(closed, training_planned)->reason : p->reason);
+    json_set_str(j, "reason",
+                 decision ? EV_REC(decision, gate_decided)->reason
+                 : closed ? EV_REC(closed, training_planned)->reason
+                          : p->reason);
     if (closed)
         json_set_time(j, "closed", closed->time_unix_us);
     return j;
@@ -120,8 +130,10 @@ struct json *runs_list(struct console *c, const char *line, int64_t limit)
 static struct json *model_json(const struct line *l, const struct event *ev)
 {
     const struct training_finished *m = ev->rec;
-    const struct event *decision = newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, m->run);
-    const struct event *evaluation = newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, m->run);
+    const struct event *decision =
+        newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, m->run);
+    const struct event *evaluation =
+        newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, m->run);
     const struct route *champion = line_champion(l), *canary = line_canary(l);
     const char *verdict = decision ? EV_REC(decision, gate_decided)->verdict : NULL;
     struct json *j = json_object();
@@ -136,7 +148,10 @@ static struct json *model_json(const struct line *l, const struct event *ev)
     else if (canary && is(canary->model, m->model))
         json_set_str(j, "role", "canary");
     else
-        json_set_str(j, "role", is(verdict, "promote") ? "retired" : verdict ? verdict : "candidate");
+        json_set_str(j, "role",
+                     is(verdict, "promote") ? "retired"
+                     : verdict              ? verdict
+                                            : "candidate");
     const struct event_list *changes = &l->ev[RECORD_DEPLOYMENT_CHANGED];
     struct json *generations = json_set(j, "generations", json_array());
     int64_t last = 0;

@@ -1,5 +1,5 @@
-/* The view: SQLite beside the fold, for what is looked up by id or paged through.  It is rebuilt from the
- * topics when it is missing. */
+/* The view: SQLite beside the fold, for what is looked up by id or paged through.  It is rebuilt
+ * from the topics when it is missing. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,13 +9,16 @@
 #include "common/mem.h"
 
 static const char *const MIGRATIONS[] = {
-    "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, cause TEXT,"
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL, key TEXT "
+    "NOT NULL, cause TEXT,"
     " correlation TEXT, time_us INTEGER NOT NULL, record TEXT NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX event_id ON event (id, topic);"
     "CREATE INDEX event_cause ON event (cause);"
     "CREATE INDEX event_key ON event (key, topic, seq);"
-    "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, line TEXT NOT NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, line TEXT NOT "
+    "NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT "
+    "NULL, PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
 };
 
 int view_open(struct console *c, struct err *err)
@@ -81,7 +84,10 @@ void view_flush(struct console *c)
 
 void view_add(struct console *c, const struct event *ev)
 {
-    struct stmt *s = prepare(c, "INSERT OR IGNORE INTO event (topic, id, key, cause, correlation, time_us, record) VALUES (?1,?2,?3,?4,?5,?6,?7)", true);
+    struct stmt *s = prepare(c,
+                             "INSERT OR IGNORE INTO event (topic, id, key, cause, correlation, "
+                             "time_us, record) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+                             true);
     if (!s)
         return;
     CLEANUP(buf_fini) struct buf text = {0};
@@ -100,7 +106,9 @@ void view_add(struct console *c, const struct event *ev)
 void view_add_prediction(struct console *c, const struct event *ev)
 {
     const struct prediction_served *p = ev->rec;
-    struct stmt *s = prepare(c, "INSERT OR IGNORE INTO prediction (id, line, generation, time_us) VALUES (?1,?2,?3,?4)", true);
+    struct stmt *s = prepare(
+        c, "INSERT OR IGNORE INTO prediction (id, line, generation, time_us) VALUES (?1,?2,?3,?4)",
+        true);
     if (!s)
         return;
     stmt_bind_str(s, 1, p->prediction);
@@ -111,7 +119,8 @@ void view_add_prediction(struct console *c, const struct event *ev)
     enum { TRIM_EVERY = 10000 };
     if (++c->predictions_kept % TRIM_EVERY)
         return;
-    s = prepare(c, "DELETE FROM prediction WHERE seq <= (SELECT max(seq) FROM prediction) - ?1", true);
+    s = prepare(c, "DELETE FROM prediction WHERE seq <= (SELECT max(seq) FROM prediction) - ?1",
+                true);
     if (!s)
         return;
     stmt_bind_int(s, 1, CONSOLE_PREDICTIONS_KEPT);
@@ -134,7 +143,8 @@ int64_t view_position(struct console *c, enum record r, int partition)
 
 void view_set_position(struct console *c, enum record r, int partition, int64_t next)
 {
-    struct stmt *s = prepare(c, "INSERT INTO position VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET next=?3", true);
+    struct stmt *s = prepare(
+        c, "INSERT INTO position VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET next=?3", true);
     if (!s)
         return;
     stmt_bind_str(s, 1, record_topic(r));
@@ -143,11 +153,13 @@ void view_set_position(struct console *c, enum record r, int partition, int64_t 
     run(s);
 }
 
-bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key, size_t key_size)
+bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key,
+               size_t key_size)
 {
     struct err err = {0};
     bool row = false;
-    struct stmt *s = prepare(c, "SELECT topic, key FROM event WHERE id=?1 ORDER BY seq LIMIT 1", false);
+    struct stmt *s =
+        prepare(c, "SELECT topic, key FROM event WHERE id=?1 ORDER BY seq LIMIT 1", false);
     if (!s)
         return false;
     stmt_bind_str(s, 1, id);
@@ -160,11 +172,13 @@ bool view_find(struct console *c, const char *id, enum record *ret_record, char 
     return found;
 }
 
-static bool find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size, int64_t *ret_generation, int64_t *ret_time_us)
+static bool find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size,
+                            int64_t *ret_generation, int64_t *ret_time_us)
 {
     struct err err = {0};
     bool row = false;
-    struct stmt *s = prepare(c, "SELECT line, generation, time_us FROM prediction WHERE id=?1", false);
+    struct stmt *s =
+        prepare(c, "SELECT line, generation, time_us FROM prediction WHERE id=?1", false);
     if (!s)
         return false;
     stmt_bind_str(s, 1, id);
@@ -178,7 +192,8 @@ static bool find_prediction(struct console *c, const char *id, char *ret_line, s
     return found;
 }
 
-bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size, int64_t *ret_generation, int64_t *ret_time_us)
+bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size,
+                          int64_t *ret_generation, int64_t *ret_time_us)
 {
     if (find_prediction(c, id, ret_line, line_size, ret_generation, ret_time_us))
         return true;
@@ -219,9 +234,14 @@ static struct json *rows_json(struct stmt *s)
     return list;
 }
 
-struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after, int64_t limit)
+struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after,
+                         int64_t limit)
 {
-    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE seq > ?1 AND (?2 IS NULL OR topic=?2) AND (?3 IS NULL OR key=?3) ORDER BY seq LIMIT ?4", false);
+    struct stmt *s =
+        prepare(c,
+                "SELECT " COLUMNS " FROM event WHERE seq > ?1 AND (?2 IS NULL OR topic=?2) AND (?3 "
+                                  "IS NULL OR key=?3) ORDER BY seq LIMIT ?4",
+                false);
     if (!s)
         return json_array();
     stmt_bind_int(s, 1, after);
@@ -233,7 +253,9 @@ struct json *view_events(struct console *c, const char *topic, const char *key, 
 
 struct json *view_dead_letters(struct console *c, int64_t limit)
 {
-    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' ORDER BY seq DESC LIMIT ?1", false);
+    struct stmt *s = prepare(
+        c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' ORDER BY seq DESC LIMIT ?1",
+        false);
     if (!s)
         return json_array();
     stmt_bind_int(s, 1, limit);
@@ -244,7 +266,8 @@ struct json *view_dead_letter(struct console *c, const char *id)
 {
     struct err err = {0};
     bool row = false;
-    struct stmt *s = prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND id=?1", false);
+    struct stmt *s =
+        prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND id=?1", false);
     if (!s)
         return NULL;
     stmt_bind_str(s, 1, id);

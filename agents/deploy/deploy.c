@@ -46,7 +46,8 @@ static const struct pipeline *pipeline_of(struct agent *a, const char *sha256)
     return p;
 }
 
-static int emit(struct agent *a, struct unit *u, struct rollout_owed *owed, struct arena *arena, struct err *err)
+static int emit(struct agent *a, struct unit *u, struct rollout_owed *owed, struct arena *arena,
+                struct err *err)
 {
     struct deployment_changed *d = &owed->change;
     bool is_change = strcmp(d->kind, "changed") == 0;
@@ -54,10 +55,13 @@ static int emit(struct agent *a, struct unit *u, struct rollout_owed *owed, stru
     d->base = is_change ? u->line->deployments_base : ABSENT_I64;
     d->changed_unix_ms = agent_now_ms(a);
     struct emission e = {.record = RECORD_DEPLOYMENT_CHANGED, .rec = d, .cause = owed->cause};
-    e.about = is_change ? arena_printf(arena, "%s %lld", owed->about ? owed->about : "changed", (long long)d->base) : "refused";
+    e.about = is_change ? arena_printf(arena, "%s %lld", owed->about ? owed->about : "changed",
+                                       (long long)d->base)
+                        : "refused";
     if (agent_emit(a, u, &e, err))
         return -1;
-    log_info("deploy.changed", "kind=%s action=%s generation=%lld reason=%s", d->kind, d->action ? d->action : "-", (long long)d->generation, d->reason);
+    log_info("deploy.changed", "kind=%s action=%s generation=%lld reason=%s", d->kind,
+             d->action ? d->action : "-", (long long)d->generation, d->reason);
     return 0;
 }
 
@@ -104,17 +108,16 @@ static void folded(struct agent *a, struct unit *u, const struct event *ev)
 }
 
 static const struct agent_input INPUTS[] = {
-    {RECORD_GATE_DECIDED, INPUT_WORK},
-    {RECORD_HEALTH_MEASURED, INPUT_WORK},
-    {RECORD_OPERATOR_COMMANDED, INPUT_WORK},
-    {RECORD_DEPLOYMENT_CHANGED, INPUT_TABLE},
+    {RECORD_GATE_DECIDED, INPUT_WORK},       {RECORD_HEALTH_MEASURED, INPUT_WORK},
+    {RECORD_OPERATOR_COMMANDED, INPUT_WORK}, {RECORD_DEPLOYMENT_CHANGED, INPUT_TABLE},
     {RECORD_SERVING_CHANGED, INPUT_GLOBAL},
 };
 static const enum record OUTPUTS[] = {RECORD_DEPLOYMENT_CHANGED};
 
 const struct agent_spec deploy_agent = {
     .name = "deploy",
-    .purpose = "Carries decisions out: routes requests to a promoted model at once or by canary steps, and goes back.",
+    .purpose = "Carries decisions out: routes requests to a promoted model at once or by canary "
+               "steps, and goes back.",
     .example = "relearn-deploy --brokers localhost:9092 --share 1/1",
     .inputs = INPUTS,
     .n_inputs = ARRAY_LEN(INPUTS),

@@ -1,9 +1,10 @@
 /* Rollouts.
  *
- * A promotion gives the model the next generation.  `replace` routes everything to it at once; `canary` by
- * steps, each for an interval, back by itself when its health is degraded, no instance can load it, or
- * too few predictions come to tell.  Going back is a new generation with the old model: generations
- * only rise, so that serving can fence.  While a rollout is under way the next promotion waits for it. */
+ * A promotion gives the model the next generation.  `replace` routes everything to it at once;
+ * `canary` by steps, each for an interval, back by itself when its health is degraded, no instance
+ * can load it, or too few predictions come to tell.  Going back is a new generation with the old
+ * model: generations only rise, so that serving can fence.  While a rollout is under way the next
+ * promotion waits for it. */
 #include "agents/deploy/rollout.h"
 
 #include <math.h>
@@ -34,8 +35,10 @@ bool rollout_is_under_way(const struct line *l)
 
 bool rollout_is_answered(const struct line *l, const struct event *ev)
 {
-    bool is_mine = (ev->type == RECORD_GATE_DECIDED && is(EV_REC(ev, gate_decided)->verdict, "promote")) ||
-                   (ev->type == RECORD_OPERATOR_COMMANDED && is(EV_REC(ev, operator_commanded)->command, "rollback"));
+    bool is_mine =
+        (ev->type == RECORD_GATE_DECIDED && is(EV_REC(ev, gate_decided)->verdict, "promote")) ||
+        (ev->type == RECORD_OPERATOR_COMMANDED &&
+         is(EV_REC(ev, operator_commanded)->command, "rollback"));
     return !is_mine || line_answer(l, RECORD_DEPLOYMENT_CHANGED, ev->id) != NULL;
 }
 
@@ -46,29 +49,46 @@ static struct route_list one_route(struct arena *arena, int64_t generation, cons
     return (struct route_list){r, 1};
 }
 
-static struct route_list two_routes(struct arena *arena, const struct route *champion, int64_t generation, const char *model, double share)
+static struct route_list two_routes(struct arena *arena, const struct route *champion,
+                                    int64_t generation, const char *model, double share)
 {
     struct route *r = arena_alloc(arena, 2 * sizeof(*r));
-    r[0] = (struct route){.generation = champion->generation, .model = champion->model, .role = "champion", .weight = 1 - share};
-    r[1] = (struct route){.generation = generation, .model = model, .role = "canary", .weight = share};
+    r[0] = (struct route){.generation = champion->generation,
+                          .model = champion->model,
+                          .role = "champion",
+                          .weight = 1 - share};
+    r[1] =
+        (struct route){.generation = generation, .model = model, .role = "canary", .weight = share};
     return (struct route_list){r, 2};
 }
 
-void rollout_begin(const struct line *l, const struct pipeline *p, const struct event *decision, int64_t now_unix_ms, struct arena *arena, struct deployment_changed *ret)
+void rollout_begin(const struct line *l, const struct pipeline *p, const struct event *decision,
+                   int64_t now_unix_ms, struct arena *arena, struct deployment_changed *ret)
 {
     const struct gate_decided *d = decision->rec;
     const struct route *champion = line_champion(l);
     *ret = (struct deployment_changed){
-        .kind = "changed", .generation = l->generation + 1, .run = d->run, .model = d->model, .decision = decision->id,
-        .against = champion_generation(l), .by = d->by, .pipeline_sha256 = d->pipeline_sha256, .until_unix_ms = ABSENT_I64,
+        .kind = "changed",
+        .generation = l->generation + 1,
+        .run = d->run,
+        .model = d->model,
+        .decision = decision->id,
+        .against = champion_generation(l),
+        .by = d->by,
+        .pipeline_sha256 = d->pipeline_sha256,
+        .until_unix_ms = ABSENT_I64,
     };
-    bool is_canary = p->strategy == STRATEGY_CANARY && champion && p->n_steps > 0 && p->steps[0] < 1;
+    bool is_canary =
+        p->strategy == STRATEGY_CANARY && champion && p->n_steps > 0 && p->steps[0] < 1;
     if (!is_canary) {
         ret->action = "replace";
         ret->routes = one_route(arena, ret->generation, d->model);
         ret->is_final = true;
-        ret->reason = champion ? arena_printf(arena, "generation %lld takes over from generation %lld", (long long)ret->generation, (long long)champion->generation)
-                               : arena_printf(arena, "generation %lld is the first in service", (long long)ret->generation);
+        ret->reason =
+            champion ? arena_printf(arena, "generation %lld takes over from generation %lld",
+                                    (long long)ret->generation, (long long)champion->generation)
+                     : arena_printf(arena, "generation %lld is the first in service",
+                                    (long long)ret->generation);
         return;
     }
     ret->action = "canary_begin";
@@ -76,28 +96,45 @@ void rollout_begin(const struct line *l, const struct pipeline *p, const struct 
     ret->steps = (int64_t)p->n_steps;
     ret->routes = two_routes(arena, champion, ret->generation, d->model, p->steps[0]);
     ret->until_unix_ms = now_unix_ms + p->interval_ms;
-    ret->reason = arena_printf(arena, "generation %lld answers %.4g %% of requests, step 1 of %zu", (long long)ret->generation, 100 * p->steps[0], p->n_steps);
+    ret->reason = arena_printf(arena, "generation %lld answers %.4g %% of requests, step 1 of %zu",
+                               (long long)ret->generation, 100 * p->steps[0], p->n_steps);
 }
 
 /* Back to a model that served before, as a new generation. */
-static void go_back(const struct line *l, const struct route *to, const char *reason, struct arena *arena, struct deployment_changed *ret)
+static void go_back(const struct line *l, const struct route *to, const char *reason,
+                    struct arena *arena, struct deployment_changed *ret)
 {
     const struct deployment_changed *now = current(l);
     bool is_abort = now && !now->is_final;
     *ret = (struct deployment_changed){
-        .kind = "changed", .action = "rollback", .generation = l->generation + 1, .is_final = true, .model = to->model,
-        .run = is_abort ? now->run : NULL, .decision = is_abort ? now->decision : NULL, .against = champion_generation(l),
-        .by = "policy", .until_unix_ms = ABSENT_I64, .reason = reason, .pipeline_sha256 = is_abort ? now->pipeline_sha256 : NULL,
+        .kind = "changed",
+        .action = "rollback",
+        .generation = l->generation + 1,
+        .is_final = true,
+        .model = to->model,
+        .run = is_abort ? now->run : NULL,
+        .decision = is_abort ? now->decision : NULL,
+        .against = champion_generation(l),
+        .by = "policy",
+        .until_unix_ms = ABSENT_I64,
+        .reason = reason,
+        .pipeline_sha256 = is_abort ? now->pipeline_sha256 : NULL,
     };
     ret->routes = one_route(arena, ret->generation, to->model);
 }
 
 static void refuse(const char *reason, const char *by, struct deployment_changed *ret)
 {
-    *ret = (struct deployment_changed){.kind = "refused", .base = ABSENT_I64, .is_final = true, .reason = reason, .by = by, .until_unix_ms = ABSENT_I64};
+    *ret = (struct deployment_changed){.kind = "refused",
+                                       .base = ABSENT_I64,
+                                       .is_final = true,
+                                       .reason = reason,
+                                       .by = by,
+                                       .until_unix_ms = ABSENT_I64};
 }
 
-/* The champion route of an earlier deployment: of that generation, or the newest with another model than now. */
+/* The champion route of an earlier deployment: of that generation, or the newest with another model
+ * than now. */
 static const struct route *earlier_champion(const struct line *l, int64_t generation)
 {
     const struct route *now = line_champion(l);
@@ -115,7 +152,8 @@ static const struct route *earlier_champion(const struct line *l, int64_t genera
     return NULL;
 }
 
-static void rollback_command(const struct line *l, const struct operator_commanded *c, struct arena *arena, struct deployment_changed *ret)
+static void rollback_command(const struct line *l, const struct operator_commanded *c,
+                             struct arena *arena, struct deployment_changed *ret)
 {
     const struct route *now = line_champion(l);
     const char *by = c->by ? c->by : "operator";
@@ -124,16 +162,28 @@ static void rollback_command(const struct line *l, const struct operator_command
         return;
     }
     if (c->generation != ABSENT_I64 && c->generation != l->generation) {
-        refuse(arena_printf(arena, "the state moved: the command was given at generation %lld, the line is at %lld; look again", (long long)c->generation, (long long)l->generation), by, ret);
+        refuse(arena_printf(arena,
+                            "the state moved: the command was given at generation %lld, the line "
+                            "is at %lld; look again",
+                            (long long)c->generation, (long long)l->generation),
+               by, ret);
         return;
     }
     bool is_abort = rollout_is_under_way(l) && c->to_generation == ABSENT_I64;
     const struct route *to = is_abort ? now : earlier_champion(l, c->to_generation);
     if (!to) {
-        refuse(c->to_generation == ABSENT_I64 ? "no other model served on this line before" : arena_printf(arena, "generation %lld never was the champion of this line", (long long)c->to_generation), by, ret);
+        refuse(c->to_generation == ABSENT_I64
+                   ? "no other model served on this line before"
+                   : arena_printf(arena, "generation %lld never was the champion of this line",
+                                  (long long)c->to_generation),
+               by, ret);
         return;
     }
-    go_back(l, to, arena_printf(arena, "rolled back by %s to the model of generation %lld%s%s", by, (long long)to->generation, c->reason && c->reason[0] ? ": " : "", c->reason ? c->reason : ""), arena, ret);
+    go_back(l, to,
+            arena_printf(arena, "rolled back by %s to the model of generation %lld%s%s", by,
+                         (long long)to->generation, c->reason && c->reason[0] ? ": " : "",
+                         c->reason ? c->reason : ""),
+            arena, ret);
     ret->by = by;
 }
 
@@ -167,7 +217,11 @@ static bool owes_decision(const struct line *l, struct arena *arena, struct roll
             ret->needs_pipeline = true;
             return true;
         }
-        refuse(arena_printf(arena, "the decision compared with generation %lld, but generation %lld serves now", (long long)d->against, (long long)champion_generation(l)), "policy", &ret->change);
+        refuse(arena_printf(
+                   arena,
+                   "the decision compared with generation %lld, but generation %lld serves now",
+                   (long long)d->against, (long long)champion_generation(l)),
+               "policy", &ret->change);
         ret->change.run = d->run;
         ret->change.model = d->model;
         ret->change.decision = ev->id;
@@ -211,7 +265,8 @@ static int holds_of(const struct line *l, int64_t generation, int64_t step)
     return n;
 }
 
-static void go_on(const struct line *l, const struct pipeline *p, int64_t now_unix_ms, struct arena *arena, struct deployment_changed *ret)
+static void go_on(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
+                  struct arena *arena, struct deployment_changed *ret)
 {
     const struct deployment_changed *now = current(l);
     *ret = *now;
@@ -225,31 +280,46 @@ static void go_on(const struct line *l, const struct pipeline *p, int64_t now_un
         ret->step = now->steps;
         ret->until_unix_ms = ABSENT_I64;
         ret->routes = one_route(arena, now->generation, now->model);
-        ret->reason = arena_printf(arena, "generation %lld answers all requests: its %lld canary steps passed", (long long)now->generation, (long long)now->steps);
+        ret->reason = arena_printf(
+            arena, "generation %lld answers all requests: its %lld canary steps passed",
+            (long long)now->generation, (long long)now->steps);
         return;
     }
     ret->action = "canary_step";
     ret->until_unix_ms = now_unix_ms + p->interval_ms;
     ret->routes = two_routes(arena, line_champion(l), now->generation, now->model, share);
-    ret->reason = arena_printf(arena, "generation %lld answers %.4g %% of requests, step %lld of %lld", (long long)now->generation, 100 * share, (long long)ret->step, (long long)ret->steps);
+    ret->reason = arena_printf(
+        arena, "generation %lld answers %.4g %% of requests, step %lld of %lld",
+        (long long)now->generation, 100 * share, (long long)ret->step, (long long)ret->steps);
 }
 
-static void hold(const struct line *l, const struct pipeline *p, int64_t have, int64_t now_unix_ms, struct arena *arena, struct rollout_owed *ret)
+static void hold(const struct line *l, const struct pipeline *p, int64_t have, int64_t now_unix_ms,
+                 struct arena *arena, struct rollout_owed *ret)
 {
     const struct deployment_changed *now = current(l);
     int holds = holds_of(l, now->generation, now->step);
     if (holds >= ROLLOUT_MAX_HOLDS) {
-        go_back(l, line_champion(l), arena_printf(arena, "went back: %lld predictions in %d intervals are too few to judge generation %lld by (%lld are asked)", (long long)have, holds, (long long)now->generation, (long long)p->canary_min_predictions), arena, &ret->change);
+        go_back(l, line_champion(l),
+                arena_printf(arena,
+                             "went back: %lld predictions in %d intervals are too few to judge "
+                             "generation %lld by (%lld are asked)",
+                             (long long)have, holds, (long long)now->generation,
+                             (long long)p->canary_min_predictions),
+                arena, &ret->change);
         return;
     }
     ret->change = *now;
     ret->change.action = "canary_hold";
     ret->change.by = "policy";
     ret->change.until_unix_ms = now_unix_ms + p->interval_ms;
-    ret->change.reason = arena_printf(arena, "holds at step %lld of %lld: %lld predictions so far, %lld are asked", (long long)now->step, (long long)now->steps, (long long)have, (long long)p->canary_min_predictions);
+    ret->change.reason =
+        arena_printf(arena, "holds at step %lld of %lld: %lld predictions so far, %lld are asked",
+                     (long long)now->step, (long long)now->steps, (long long)have,
+                     (long long)p->canary_min_predictions);
 }
 
-static bool owes_step(const struct line *l, const struct pipeline *p, int64_t now_unix_ms, struct arena *arena, struct rollout_owed *ret)
+static bool owes_step(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
+                      struct arena *arena, struct rollout_owed *ret)
 {
     const struct deployment_changed *now = current(l);
     if (!rollout_is_under_way(l))
@@ -260,7 +330,10 @@ static bool owes_step(const struct line *l, const struct pipeline *p, int64_t no
         const struct health_measured *m = h.degraded->rec;
         ret->is_owed = true;
         ret->cause = h.degraded;
-        go_back(l, line_champion(l), arena_printf(arena, "went back: the health of generation %lld is degraded: %s", (long long)now->generation, m->reason ? m->reason : "no reason given"), arena, &ret->change);
+        go_back(l, line_champion(l),
+                arena_printf(arena, "went back: the health of generation %lld is degraded: %s",
+                             (long long)now->generation, m->reason ? m->reason : "no reason given"),
+                arena, &ret->change);
         return true;
     }
     if (now->until_unix_ms != ABSENT_I64 && now_unix_ms < now->until_unix_ms) {
@@ -278,7 +351,8 @@ static bool owes_step(const struct line *l, const struct pipeline *p, int64_t no
 }
 
 /* A generation that no instance can load goes back to the one before. */
-static bool owes_rescue(const struct line *l, const struct serving_report *serving, struct arena *arena, struct rollout_owed *ret)
+static bool owes_rescue(const struct line *l, const struct serving_report *serving,
+                        struct arena *arena, struct rollout_owed *ret)
 {
     const struct deployment_changed *now = current(l);
     if (!now || !serving || !serving->failed || serving->serving || is(now->action, "rollback"))
@@ -287,16 +361,24 @@ static bool owes_rescue(const struct line *l, const struct serving_report *servi
     if (!to)
         return false;
     ret->is_owed = true;
-    ret->cause = l->deployment; /* not the instance's event: whoever sees it first, the id is the same */
+    ret->cause =
+        l->deployment; /* not the instance's event: whoever sees it first, the id is the same */
     ret->about = "cannot be loaded";
-    go_back(l, to, arena_printf(arena, "went back: no instance of serve can load generation %lld: %s", (long long)now->generation, serving->reason ? serving->reason : "no reason given"), arena, &ret->change);
+    go_back(l, to,
+            arena_printf(arena, "went back: no instance of serve can load generation %lld: %s",
+                         (long long)now->generation,
+                         serving->reason ? serving->reason : "no reason given"),
+            arena, &ret->change);
     return true;
 }
 
-void rollout_find_owed(const struct line *l, const struct pipeline *p, const struct serving_report *serving, int64_t now_unix_ms, struct arena *arena, struct rollout_owed *ret)
+void rollout_find_owed(const struct line *l, const struct pipeline *p,
+                       const struct serving_report *serving, int64_t now_unix_ms,
+                       struct arena *arena, struct rollout_owed *ret)
 {
     *ret = (struct rollout_owed){0};
-    if (owes_command(l, arena, ret) || owes_rescue(l, serving, arena, ret) || owes_step(l, p, now_unix_ms, arena, ret))
+    if (owes_command(l, arena, ret) || owes_rescue(l, serving, arena, ret) ||
+        owes_step(l, p, now_unix_ms, arena, ret))
         return;
     int64_t wake_unix_ms = ret->wake_unix_ms;
     if (owes_decision(l, arena, ret))

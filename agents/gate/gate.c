@@ -1,26 +1,31 @@
-/* The gate's shell: finds what is owed on a line, judges evaluations by the pipeline that their run was held
- * to, and emits the decision on the line's current base. */
+/* The gate's shell: finds what is owed on a line, judges evaluations by the pipeline that their run
+ * was held to, and emits the decision on the line's current base. */
 #include "agents/gate/gate.h"
 
 #include "agents/gate/policy.h"
 #include "common/log.h"
 
-static int emit(struct agent *a, struct unit *u, const struct gate_owed *owed, struct gate_decided *d, struct arena *arena, struct err *err)
+static int emit(struct agent *a, struct unit *u, const struct gate_owed *owed,
+                struct gate_decided *d, struct arena *arena, struct err *err)
 {
     d->line = u->key;
     d->base = u->line->decisions_base;
     d->decided_unix_ms = agent_now_ms(a);
     struct emission e = {.record = RECORD_GATE_DECIDED, .rec = d, .cause = owed->cause};
-    e.about = arena_printf(arena, "%s %lld", owed->about ? owed->about : "decided", (long long)d->base);
-    if (d->verdict[0] == 'r' && d->verdict[2] == 'f') /* refused: in no chain, so no base to go stale */
+    e.about =
+        arena_printf(arena, "%s %lld", owed->about ? owed->about : "decided", (long long)d->base);
+    if (d->verdict[0] == 'r' &&
+        d->verdict[2] == 'f') /* refused: in no chain, so no base to go stale */
         e.about = "refused";
     if (agent_emit(a, u, &e, err))
         return -1;
-    log_info("gate.decided", "run=%s verdict=%s reason=%s", d->run ? d->run : "-", d->verdict, d->reason);
+    log_info("gate.decided", "run=%s verdict=%s reason=%s", d->run ? d->run : "-", d->verdict,
+             d->reason);
     return 0;
 }
 
-static int decide(struct agent *a, struct unit *u, struct gate_owed *owed, struct arena *arena, struct err *err)
+static int decide(struct agent *a, struct unit *u, struct gate_owed *owed, struct arena *arena,
+                  struct err *err)
 {
     if (owed->kind == GATE_DECIDE)
         return emit(a, u, owed, &owed->decision, arena, err);
@@ -67,7 +72,8 @@ static const enum record OUTPUTS[] = {RECORD_GATE_DECIDED};
 
 const struct agent_spec gate_agent = {
     .name = "gate",
-    .purpose = "Applies each pipeline's policy to evaluations: promote, reject, inconclusive, or wait for a person.",
+    .purpose = "Applies each pipeline's policy to evaluations: promote, reject, inconclusive, or "
+               "wait for a person.",
     .example = "relearn-gate --brokers localhost:9092 --share 1/1",
     .inputs = INPUTS,
     .n_inputs = ARRAY_LEN(INPUTS),

@@ -7,9 +7,18 @@
 #include "common/mem.h"
 
 const struct conf_option cli_options[] = {
-    {.name = "data", .letter = 'd', .fallback = "relearn-data", .meta = "DIR", .help = "folder of the installation"},
-    {.name = "console", .meta = "URL", .help = "address of a console; default: that of the installation"},
-    {.name = "json", .type = CONF_BOOL, .fallback = "false", .help = "one JSON document on standard output"},
+    {.name = "data",
+     .letter = 'd',
+     .fallback = "relearn-data",
+     .meta = "DIR",
+     .help = "folder of the installation"},
+    {.name = "console",
+     .meta = "URL",
+     .help = "address of a console; default: that of the installation"},
+    {.name = "json",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "one JSON document on standard output"},
     {0},
 };
 
@@ -36,7 +45,8 @@ static struct json *call(struct http_request *rq, struct err *err)
     struct json *j = json_parse(buf_slice(&rs.body), "the console's answer", err);
     if (!j || rs.status / 100 == 2)
         return j;
-    err_set(err, rs.status == 404 ? ERR_NOTFOUND : ERR_HTTP, NEXT_REJECT, "%s", json_get_str(j, "error", "the console refused"));
+    err_set(err, rs.status == 404 ? ERR_NOTFOUND : ERR_HTTP, NEXT_REJECT, "%s",
+            json_get_str(j, "error", "the console refused"));
     json_free(j);
     return NULL;
 }
@@ -48,12 +58,14 @@ struct json *cli_get(const char *console_url, const char *path, struct err *err)
     return call(&rq, err);
 }
 
-struct json *cli_post(const char *console_url, const char *path, const char *content_type, struct slice body, struct err *err)
+struct json *cli_post(const char *console_url, const char *path, const char *content_type,
+                      struct slice body, struct err *err)
 {
     CLEANUP_FREE char *url = xasprintf("%s%s", console_url, path);
     CLEANUP_FREE char *type = xasprintf("Content-Type: %s", content_type);
     const char *const headers[] = {type, NULL};
-    struct http_request rq = {.method = "POST", .url = url, .headers = headers, .body = body, .timeout_ms = 120000};
+    struct http_request rq = {
+        .method = "POST", .url = url, .headers = headers, .body = body, .timeout_ms = 120000};
     return call(&rq, err);
 }
 

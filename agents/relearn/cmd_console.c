@@ -1,5 +1,5 @@
-/* The day-to-day commands: each asks the console, waits for the event that answers where there is one, and
- * prints it. */
+/* The day-to-day commands: each asks the console, waits for the event that answers where there is
+ * one, and prints it. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,37 +11,76 @@
 #include "common/pipeline.h"
 
 static const struct conf_option SEND_OPTIONS[] = {
-    {.name = "wait", .type = CONF_DURATION, .fallback = "60s", .meta = "TIME", .help = "how long to wait for the event that answers; 0: do not wait", .max = 600000},
+    {.name = "wait",
+     .type = CONF_DURATION,
+     .fallback = "60s",
+     .meta = "TIME",
+     .help = "how long to wait for the event that answers; 0: do not wait",
+     .max = 600000},
     {.name = "by", .meta = "NAME", .help = "who asks; default: the user's name"},
     {.name = "reason", .letter = 'r', .meta = "TEXT", .help = "why, for the record"},
-    {.name = "generation", .type = CONF_INT, .meta = "N", .help = "only if the line is still at this generation"},
-    {.name = "to", .type = CONF_INT, .meta = "N", .help = "rollback: to the model of this generation"},
-    {.name = "target", .meta = "ID", .help = "approve, reject: the decision or run; force: the model or run"},
+    {.name = "generation",
+     .type = CONF_INT,
+     .meta = "N",
+     .help = "only if the line is still at this generation"},
+    {.name = "to",
+     .type = CONF_INT,
+     .meta = "N",
+     .help = "rollback: to the model of this generation"},
+    {.name = "target",
+     .meta = "ID",
+     .help = "approve, reject: the decision or run; force: the model or run"},
     {0},
 };
 static const struct conf_option PUBLISH_OPTIONS[] = {
-    {.name = "wait", .type = CONF_DURATION, .fallback = "60s", .meta = "TIME", .help = "how long to wait until it is accepted or refused; 0: do not wait", .max = 600000},
+    {.name = "wait",
+     .type = CONF_DURATION,
+     .fallback = "60s",
+     .meta = "TIME",
+     .help = "how long to wait until it is accepted or refused; 0: do not wait",
+     .max = 600000},
     {.name = "dataset-version", .meta = "TEXT", .help = "your name for this version"},
-    {.name = "format", .meta = "FORMAT", .help = "csv, npy or npz; default: by the name and the first bytes"},
+    {.name = "format",
+     .meta = "FORMAT",
+     .help = "csv, npy or npz; default: by the name and the first bytes"},
     {.name = "sha256", .meta = "HEX", .help = "digest that the bytes must have"},
     {.name = "rows", .type = CONF_INT, .meta = "N", .help = "data rows that there must be"},
     {.name = "by", .meta = "NAME", .help = "who publishes"},
     {0},
 };
 static const struct conf_option ALERT_OPTIONS[] = {
-    {.name = "wait", .type = CONF_DURATION, .fallback = "60s", .meta = "TIME", .help = "how long to wait for the plan that answers; 0: do not wait", .max = 600000},
+    {.name = "wait",
+     .type = CONF_DURATION,
+     .fallback = "60s",
+     .meta = "TIME",
+     .help = "how long to wait for the plan that answers; 0: do not wait",
+     .max = 600000},
     {.name = "summary", .letter = 's', .meta = "TEXT", .help = "what was seen"},
-    {.name = "generation", .type = CONF_INT, .meta = "N", .help = "generation that the alert is about; default: the one in service"},
+    {.name = "generation",
+     .type = CONF_INT,
+     .meta = "N",
+     .help = "generation that the alert is about; default: the one in service"},
     {.name = "by", .meta = "NAME", .help = "who alerts"},
     {0},
 };
 static const struct conf_option LIST_OPTIONS[] = {
-    {.name = "line", .letter = 'l', .meta = "LINE", .help = "only of this line, or of every line of this pipeline"},
-    {.name = "limit", .type = CONF_INT, .fallback = "20", .meta = "N", .help = "at most so many", .min = 1, .max = 1000},
+    {.name = "line",
+     .letter = 'l',
+     .meta = "LINE",
+     .help = "only of this line, or of every line of this pipeline"},
+    {.name = "limit",
+     .type = CONF_INT,
+     .fallback = "20",
+     .meta = "N",
+     .help = "at most so many",
+     .min = 1,
+     .max = 1000},
     {0},
 };
 static const struct conf_option PREDICT_OPTIONS[] = {
-    {.name = "serve", .meta = "URL", .help = "address of an instance of serve; default: one of the installation"},
+    {.name = "serve",
+     .meta = "URL",
+     .help = "address of an instance of serve; default: one of the installation"},
     {0},
 };
 
@@ -52,14 +91,16 @@ static const char *user_name(const struct conf *conf)
 }
 
 /* Posts a record; then waits for what answers it, and prints that. */
-static int send_and_wait(struct conf *conf, const char *path, const struct json *record, struct err *err)
+static int send_and_wait(struct conf *conf, const char *path, const struct json *record,
+                         struct err *err)
 {
     CLEANUP(buf_fini) struct buf body = {0};
     CLEANUP_FREE char *console = cli_console_url(conf, err);
     if (!console)
         return EXIT_NOT_RUNNING;
     json_write(record, 0, false, &body);
-    CLEANUP(json_freep) struct json *sent = cli_post(console, path, "application/json", buf_slice(&body), err);
+    CLEANUP(json_freep)
+    struct json *sent = cli_post(console, path, "application/json", buf_slice(&body), err);
     if (!sent)
         return EXIT_REFUSED;
     int64_t wait_ms = conf_int(conf, "wait");
@@ -67,7 +108,8 @@ static int send_and_wait(struct conf *conf, const char *path, const struct json 
         print_sent(sent, conf_bool(conf, "json"));
         return EXIT_DONE;
     }
-    CLEANUP_FREE char *ask = xasprintf("/v1/answer?id=%s&wait_ms=%lld", json_get_str(sent, "event", ""), (long long)wait_ms);
+    CLEANUP_FREE char *ask = xasprintf("/v1/answer?id=%s&wait_ms=%lld",
+                                       json_get_str(sent, "event", ""), (long long)wait_ms);
     CLEANUP(json_freep) struct json *answer = cli_get(console, ask, err);
     if (!answer)
         return EXIT_REFUSED;
@@ -91,11 +133,11 @@ static int command(struct conf *conf, const char *word, const char *line, struct
     return send_and_wait(conf, "/v1/commands", j, err);
 }
 
-#define COMMAND(name, word)                                                                          \
-    static int name(struct conf *conf, const char *const *args, size_t n_args, struct err *err)      \
-    {                                                                                                \
-        (void)n_args;                                                                                \
-        return command(conf, word, args[0], err);                                                    \
+#define COMMAND(name, word)                                                                        \
+    static int name(struct conf *conf, const char *const *args, size_t n_args, struct err *err)    \
+    {                                                                                              \
+        (void)n_args;                                                                              \
+        return command(conf, word, args[0], err);                                                  \
     }
 COMMAND(retrain, "retrain")
 COMMAND(pause_line, "pause")
@@ -113,9 +155,12 @@ static int apply(struct conf *conf, const char *const *args, size_t n_args, stru
     if (!console)
         return EXIT_NOT_RUNNING;
     struct pipeline *p = NULL; /* read here first: the message names the user's file */
-    if (fsx_read_file(args[0], PIPELINE_MAX_BYTES, &yaml, err) || pipeline_parse(buf_slice(&yaml), args[0], &p, err))
+    if (fsx_read_file(args[0], PIPELINE_MAX_BYTES, &yaml, err) ||
+        pipeline_parse(buf_slice(&yaml), args[0], &p, err))
         return EXIT_REFUSED;
-    CLEANUP(json_freep) struct json *sent = cli_post(console, "/v1/pipelines", "application/yaml", buf_slice(&yaml), err);
+    CLEANUP(json_freep)
+    struct json *sent =
+        cli_post(console, "/v1/pipelines", "application/yaml", buf_slice(&yaml), err);
     if (sent && !conf_bool(conf, "json"))
         printf("pipeline %s is declared (dataset %s, label %s)\n", p->name, p->dataset, p->label);
     else if (sent)
@@ -179,7 +224,8 @@ static int label(struct conf *conf, const char *const *args, size_t n_args, stru
         return EXIT_REFUSED;
     if (n_args == 3)
         buf_addf(&body, "%s,%s\n", args[1], args[2]);
-    CLEANUP(json_freep) struct json *sent = cli_post(console, path.data, "text/csv", buf_slice(&body), err);
+    CLEANUP(json_freep)
+    struct json *sent = cli_post(console, path.data, "text/csv", buf_slice(&body), err);
     if (!sent)
         return EXIT_REFUSED;
     if (conf_bool(conf, "json"))
@@ -240,7 +286,8 @@ static char *serve_url(struct conf *conf, struct err *err)
     const struct json *list = json_get(status, "instances");
     char *url = NULL;
     for (size_t i = 0; i < json_len(list) && !url; i++)
-        if (strcmp(json_get_str(json_at(list, i), "agent", ""), "serve") == 0 && strcmp(json_get_str(json_at(list, i), "state", ""), "ready") == 0)
+        if (strcmp(json_get_str(json_at(list, i), "agent", ""), "serve") == 0 &&
+            strcmp(json_get_str(json_at(list, i), "state", ""), "ready") == 0)
             url = xstrdup(json_get_str(json_at(list, i), "url", ""));
     installation_fini(&in);
     if (!url && !err->code)
@@ -263,7 +310,8 @@ static int predict(struct conf *conf, const char *const *args, size_t n_args, st
     http_escape(args[0], &path);
     buf_add_str(&path, "/infer");
     json_write(request, 0, false, &body);
-    CLEANUP(json_freep) struct json *answer = cli_post(url, path.data, "application/json", buf_slice(&body), err);
+    CLEANUP(json_freep)
+    struct json *answer = cli_post(url, path.data, "application/json", buf_slice(&body), err);
     if (!answer)
         return EXIT_REFUSED;
     print_prediction(answer, conf_bool(conf, "json"));
@@ -272,7 +320,8 @@ static int predict(struct conf *conf, const char *const *args, size_t n_args, st
 
 /* ---- questions ---- */
 
-static int ask(struct conf *conf, const char *path, void (*print)(const struct json *j), struct err *err)
+static int ask(struct conf *conf, const char *path, void (*print)(const struct json *j),
+               struct err *err)
 {
     CLEANUP_FREE char *console = cli_console_url(conf, err);
     if (!console)
@@ -395,7 +444,8 @@ static int watch(struct conf *conf, const char *const *args, size_t n_args, stru
     }
     struct watching w = {.is_json = conf_bool(conf, "json")};
     enum { FOR_EVER_MS = INT32_MAX };
-    struct http_request rq = {.url = url.data, .timeout_ms = -1, .stall_ms = FOR_EVER_MS, .sink = on_bytes, .ctx = &w};
+    struct http_request rq = {
+        .url = url.data, .timeout_ms = -1, .stall_ms = FOR_EVER_MS, .sink = on_bytes, .ctx = &w};
     CLEANUP(http_response_fini) struct http_response rs = {0};
     int rc = http_call(&rq, &rs, err);
     buf_fini(&w.rest);
@@ -403,25 +453,148 @@ static int watch(struct conf *conf, const char *const *args, size_t n_args, stru
 }
 
 const struct cli_command console_commands[] = {
-    {.name = "apply", .usage = "apply PIPELINE.yaml", .purpose = "declares a pipeline, or declares it anew", .example = "relearn apply electricity.yaml", .min_args = 1, .max_args = 1, .run = apply},
-    {.name = "publish", .usage = "publish DATASET FILE-OR-URL", .purpose = "publishes a version of a dataset and waits for its outcome", .example = "relearn publish nsw-electricity week-12.csv", .options = PUBLISH_OPTIONS, .min_args = 2, .max_args = 2, .run = publish},
-    {.name = "alert", .usage = "alert LINE", .purpose = "sends a drift alert", .example = "relearn alert electricity --summary 'prices were capped'", .options = ALERT_OPTIONS, .min_args = 1, .max_args = 1, .run = alert},
-    {.name = "label", .usage = "label LINE PREDICTION VALUE | LINE FILE.csv", .purpose = "says what was true of a prediction, or of many (prediction,value lines)", .example = "relearn label electricity 7d1f0c2e9ab34c55a1b2c3d4e5f60718 1", .min_args = 2, .max_args = 3, .run = label},
-    {.name = "predict", .usage = "predict LINE ROW", .purpose = "asks the model in service", .example = "relearn predict electricity period=0.5,nswprice=0.06", .options = PREDICT_OPTIONS, .min_args = 2, .max_args = 2, .run = predict},
-    {.name = "retrain", .usage = "retrain LINE", .purpose = "asks for a run now", .example = "relearn retrain electricity --reason 'new tariff'", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = retrain},
-    {.name = "pause", .usage = "pause LINE", .purpose = "no more runs until resume; triggers wait", .example = "relearn pause electricity --reason audit", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = pause_line},
-    {.name = "resume", .usage = "resume LINE", .purpose = "ends a pause", .example = "relearn resume electricity", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = resume},
-    {.name = "approve", .usage = "approve LINE", .purpose = "promotes the candidate that waits", .example = "relearn approve electricity --reason 'looked at it'", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = approve},
-    {.name = "reject", .usage = "reject LINE", .purpose = "rejects the candidate that waits", .example = "relearn reject electricity --reason 'prices look wrong'", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = reject},
-    {.name = "force", .usage = "force LINE", .purpose = "promotes an evaluated model past the gate, loudly", .example = "relearn force electricity --target RUN --reason incident-17", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = force},
-    {.name = "rollback", .usage = "rollback LINE", .purpose = "back to the model before, or to that of a generation", .example = "relearn rollback electricity --to 3", .options = SEND_OPTIONS, .min_args = 1, .max_args = 1, .run = rollback},
-    {.name = "watch", .usage = "watch [LINE]", .purpose = "events as they come", .example = "relearn watch electricity", .max_args = 1, .run = watch},
-    {.name = "pipelines", .usage = "pipelines", .purpose = "what is declared", .example = "relearn pipelines --json", .run = pipelines},
-    {.name = "lines", .usage = "lines", .purpose = "each line: what serves, what it does now and why", .example = "relearn lines", .run = lines},
-    {.name = "runs", .usage = "runs", .purpose = "runs, newest first", .example = "relearn runs --line electricity --limit 5", .options = LIST_OPTIONS, .run = runs},
-    {.name = "models", .usage = "models", .purpose = "models, newest first, and what became of them", .example = "relearn models --line electricity", .options = LIST_OPTIONS, .run = models},
-    {.name = "history", .usage = "history LINE", .purpose = "which generation served from when to when, and why", .example = "relearn history electricity", .min_args = 1, .max_args = 1, .run = history},
-    {.name = "explain", .usage = "explain ID", .purpose = "what caused an event, run, model or prediction, back to the first event", .example = "relearn explain 5f3c9a0d1b2e4f60718293a4b5c6d7e8", .min_args = 1, .max_args = 1, .run = explain},
-    {.name = "deadletters", .usage = "deadletters [ID]", .purpose = "events that could not be taken, and why", .example = "relearn deadletters --limit 5", .options = LIST_OPTIONS, .max_args = 1, .run = deadletters},
+    {.name = "apply",
+     .usage = "apply PIPELINE.yaml",
+     .purpose = "declares a pipeline, or declares it anew",
+     .example = "relearn apply electricity.yaml",
+     .min_args = 1,
+     .max_args = 1,
+     .run = apply},
+    {.name = "publish",
+     .usage = "publish DATASET FILE-OR-URL",
+     .purpose = "publishes a version of a dataset and waits for its outcome",
+     .example = "relearn publish nsw-electricity week-12.csv",
+     .options = PUBLISH_OPTIONS,
+     .min_args = 2,
+     .max_args = 2,
+     .run = publish},
+    {.name = "alert",
+     .usage = "alert LINE",
+     .purpose = "sends a drift alert",
+     .example = "relearn alert electricity --summary 'prices were capped'",
+     .options = ALERT_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = alert},
+    {.name = "label",
+     .usage = "label LINE PREDICTION VALUE | LINE FILE.csv",
+     .purpose = "says what was true of a prediction, or of many (prediction,value lines)",
+     .example = "relearn label electricity 7d1f0c2e9ab34c55a1b2c3d4e5f60718 1",
+     .min_args = 2,
+     .max_args = 3,
+     .run = label},
+    {.name = "predict",
+     .usage = "predict LINE ROW",
+     .purpose = "asks the model in service",
+     .example = "relearn predict electricity period=0.5,nswprice=0.06",
+     .options = PREDICT_OPTIONS,
+     .min_args = 2,
+     .max_args = 2,
+     .run = predict},
+    {.name = "retrain",
+     .usage = "retrain LINE",
+     .purpose = "asks for a run now",
+     .example = "relearn retrain electricity --reason 'new tariff'",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = retrain},
+    {.name = "pause",
+     .usage = "pause LINE",
+     .purpose = "no more runs until resume; triggers wait",
+     .example = "relearn pause electricity --reason audit",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = pause_line},
+    {.name = "resume",
+     .usage = "resume LINE",
+     .purpose = "ends a pause",
+     .example = "relearn resume electricity",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = resume},
+    {.name = "approve",
+     .usage = "approve LINE",
+     .purpose = "promotes the candidate that waits",
+     .example = "relearn approve electricity --reason 'looked at it'",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = approve},
+    {.name = "reject",
+     .usage = "reject LINE",
+     .purpose = "rejects the candidate that waits",
+     .example = "relearn reject electricity --reason 'prices look wrong'",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = reject},
+    {.name = "force",
+     .usage = "force LINE",
+     .purpose = "promotes an evaluated model past the gate, loudly",
+     .example = "relearn force electricity --target RUN --reason incident-17",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = force},
+    {.name = "rollback",
+     .usage = "rollback LINE",
+     .purpose = "back to the model before, or to that of a generation",
+     .example = "relearn rollback electricity --to 3",
+     .options = SEND_OPTIONS,
+     .min_args = 1,
+     .max_args = 1,
+     .run = rollback},
+    {.name = "watch",
+     .usage = "watch [LINE]",
+     .purpose = "events as they come",
+     .example = "relearn watch electricity",
+     .max_args = 1,
+     .run = watch},
+    {.name = "pipelines",
+     .usage = "pipelines",
+     .purpose = "what is declared",
+     .example = "relearn pipelines --json",
+     .run = pipelines},
+    {.name = "lines",
+     .usage = "lines",
+     .purpose = "each line: what serves, what it does now and why",
+     .example = "relearn lines",
+     .run = lines},
+    {.name = "runs",
+     .usage = "runs",
+     .purpose = "runs, newest first",
+     .example = "relearn runs --line electricity --limit 5",
+     .options = LIST_OPTIONS,
+     .run = runs},
+    {.name = "models",
+     .usage = "models",
+     .purpose = "models, newest first, and what became of them",
+     .example = "relearn models --line electricity",
+     .options = LIST_OPTIONS,
+     .run = models},
+    {.name = "history",
+     .usage = "history LINE",
+     .purpose = "which generation served from when to when, and why",
+     .example = "relearn history electricity",
+     .min_args = 1,
+     .max_args = 1,
+     .run = history},
+    {.name = "explain",
+     .usage = "explain ID",
+     .purpose = "what caused an event, run, model or prediction, back to the first event",
+     .example = "relearn explain 5f3c9a0d1b2e4f60718293a4b5c6d7e8",
+     .min_args = 1,
+     .max_args = 1,
+     .run = explain},
+    {.name = "deadletters",
+     .usage = "deadletters [ID]",
+     .purpose = "events that could not be taken, and why",
+     .example = "relearn deadletters --limit 5",
+     .options = LIST_OPTIONS,
+     .max_args = 1,
+     .run = deadletters},
     {0},
 };

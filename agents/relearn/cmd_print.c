@@ -30,8 +30,10 @@ static bool is_refusal(const struct json *event)
 {
     static const char *const WORDS[] = {"rejected", "refused", "failed", "reject"};
     const struct json *r = json_get(event, "record");
-    const char *said[] = {json_get_str(r, "status", ""), json_get_str(r, "kind", ""), json_get_str(r, "verdict", "")};
-    bool is_by_person = strcmp(said[2], "reject") == 0 && strcmp(json_get_str(r, "by", "policy"), "policy") != 0;
+    const char *said[] = {json_get_str(r, "status", ""), json_get_str(r, "kind", ""),
+                          json_get_str(r, "verdict", "")};
+    bool is_by_person =
+        strcmp(said[2], "reject") == 0 && strcmp(json_get_str(r, "by", "policy"), "policy") != 0;
     for (size_t i = 0; i < ARRAY_LEN(said); i++)
         for (size_t w = 0; w < ARRAY_LEN(WORDS); w++)
             if (strcmp(said[i], WORDS[w]) == 0)
@@ -56,7 +58,9 @@ static void print_violations(const struct json *record)
     const struct json *list = json_get(record, "violations");
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *v = json_at(list, i), *examples = json_get(v, "examples");
-        printf("  %s, rule %s: %lld rows; %s\n", json_get_str(v, "column", "the dataset"), text(v, "rule"), (long long)json_get_int(v, "count", 0), json_get_str(v, "detail", ""));
+        printf("  %s, rule %s: %lld rows; %s\n", json_get_str(v, "column", "the dataset"),
+               text(v, "rule"), (long long)json_get_int(v, "count", 0),
+               json_get_str(v, "detail", ""));
         for (size_t k = 0; k < json_len(examples); k++)
             printf("    %s\n", json_str(json_at(examples, k), ""));
     }
@@ -68,7 +72,8 @@ bool print_answer(const struct json *event, bool is_json)
     if (is_json) {
         cli_print_json(event);
     } else {
-        printf("%s: %s (event %s)\n", verb_of(event), json_get_str(r, "reason", ""), text(event, "id"));
+        printf("%s: %s (event %s)\n", verb_of(event), json_get_str(r, "reason", ""),
+               text(event, "id"));
         print_violations(r);
     }
     return !is_refusal(event);
@@ -87,7 +92,8 @@ void print_prediction(const struct json *answer, bool is_json)
         json_write(json_get(o, "data"), 0, false, &b);
         printf("%s %s  ", text(o, "name"), b.data);
     }
-    printf(" generation %lld, prediction %s\n", (long long)json_get_int(p, "generation", 0), text(p, "prediction"));
+    printf(" generation %lld, prediction %s\n", (long long)json_get_int(p, "generation", 0),
+           text(p, "prediction"));
 }
 
 void print_pipelines(const struct json *list)
@@ -95,7 +101,8 @@ void print_pipelines(const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *p = json_at(list, i);
         char t[20];
-        printf("%-28s dataset %-24s label %-16s %-11s declared %s\n", text(p, "pipeline"), text(p, "dataset"), text(p, "label"), text(p, "task"), short_time(p, "declared", t));
+        printf("%-28s dataset %-24s label %-16s %-11s declared %s\n", text(p, "pipeline"),
+               text(p, "dataset"), text(p, "label"), text(p, "task"), short_time(p, "declared", t));
     }
 }
 
@@ -103,9 +110,13 @@ void print_lines(const struct json *list)
 {
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *l = json_at(list, i);
-        printf("%-32s generation %-4lld %-8s %s\n", text(l, "line"), (long long)json_get_int(l, "generation", 0), text(l, "state"), json_get_str(l, "why", ""));
+        printf("%-32s generation %-4lld %-8s %s\n", text(l, "line"),
+               (long long)json_get_int(l, "generation", 0), text(l, "state"),
+               json_get_str(l, "why", ""));
         if (json_get(l, "canary"))
-            printf("  canary: generation %lld, %.0f %% of requests\n", (long long)json_get_int(l, "canary", 0), 100 * json_get_num(l, "canary_share", 0));
+            printf("  canary: generation %lld, %.0f %% of requests\n",
+                   (long long)json_get_int(l, "canary", 0),
+                   100 * json_get_num(l, "canary_share", 0));
         if (json_get_str(l, "health", NULL))
             printf("  health: %s, %s\n", text(l, "health"), json_get_str(l, "health_reason", ""));
     }
@@ -116,7 +127,9 @@ void print_runs(const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *r = json_at(list, i);
         char t[20];
-        printf("%s  %s  %-24s %-8s %-12s %s\n", short_time(r, "planned", t), text(r, "run"), text(r, "line"), text(r, "trigger"), text(r, "state"), json_get_str(r, "reason", ""));
+        printf("%s  %s  %-24s %-8s %-12s %s\n", short_time(r, "planned", t), text(r, "run"),
+               text(r, "line"), text(r, "trigger"), text(r, "state"),
+               json_get_str(r, "reason", ""));
     }
 }
 
@@ -127,7 +140,9 @@ void print_models(const struct json *list)
         CLEANUP(buf_fini) struct buf generations = {0};
         char t[20];
         json_write(json_get(m, "generations"), 0, false, &generations);
-        printf("%s  %.16s  %-24s %-10s generations %-10s %lld rows\n", short_time(m, "trained", t), text(m, "model"), text(m, "line"), text(m, "role"), generations.data, (long long)json_get_int(m, "trained_rows", 0));
+        printf("%s  %.16s  %-24s %-10s generations %-10s %lld rows\n", short_time(m, "trained", t),
+               text(m, "model"), text(m, "line"), text(m, "role"), generations.data,
+               (long long)json_get_int(m, "trained_rows", 0));
     }
 }
 
@@ -136,7 +151,10 @@ void print_history(const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *g = json_at(list, i);
         char from[20], to[20];
-        printf("generation %-4lld %s to %s  model %.12s  %s\n", (long long)json_get_int(g, "generation", 0), short_time(g, "from", from), json_get_str(g, "to", NULL) ? short_time(g, "to", to) : "now                ", text(g, "model"), json_get_str(g, "decision", json_get_str(g, "reason", "")));
+        printf("generation %-4lld %s to %s  model %.12s  %s\n",
+               (long long)json_get_int(g, "generation", 0), short_time(g, "from", from),
+               json_get_str(g, "to", NULL) ? short_time(g, "to", to) : "now                ",
+               text(g, "model"), json_get_str(g, "decision", json_get_str(g, "reason", "")));
     }
 }
 
@@ -145,7 +163,8 @@ static void print_rules(const struct json *record)
     const struct json *rules = json_get(record, "rules");
     for (size_t i = 0; i < json_len(rules); i++) {
         const struct json *r = json_at(rules, i);
-        printf("        rule %s on %s: %s; %s\n", text(r, "rule"), text(r, "slice"), text(r, "verdict"), json_get_str(r, "reason", ""));
+        printf("        rule %s on %s: %s; %s\n", text(r, "rule"), text(r, "slice"),
+               text(r, "verdict"), json_get_str(r, "reason", ""));
     }
 }
 
@@ -154,8 +173,10 @@ static void print_steps(const struct json *steps)
     for (size_t i = 0; i < json_len(steps); i++) {
         const struct json *s = json_at(steps, i);
         char t[20];
-        printf("%3zu. %s  %-12s %s\n", i + 1, short_time(s, "time", t), text(s, "topic"), json_get_str(s, "says", ""));
-        printf("        event %s%s%s\n", text(s, "id"), json_get_str(s, "cause", NULL) ? ", caused by the next" : ", the first event", "");
+        printf("%3zu. %s  %-12s %s\n", i + 1, short_time(s, "time", t), text(s, "topic"),
+               json_get_str(s, "says", ""));
+        printf("        event %s%s%s\n", text(s, "id"),
+               json_get_str(s, "cause", NULL) ? ", caused by the next" : ", the first event", "");
         print_rules(json_get(s, "record"));
         print_violations(json_get(s, "record"));
     }
@@ -165,7 +186,8 @@ void print_explanation(const struct json *j)
 {
     printf("%s %s", text(j, "what"), text(j, "id"));
     if (json_get(j, "generation"))
-        printf(": answered by generation %lld of %s", (long long)json_get_int(j, "generation", 0), text(j, "line"));
+        printf(": answered by generation %lld of %s", (long long)json_get_int(j, "generation", 0),
+               text(j, "line"));
     printf("\n");
     print_steps(json_get(j, "steps"));
     if (json_get(j, "model_came_from")) {
@@ -179,7 +201,10 @@ void print_dead_letters(const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *d = json_at(list, i), *r = json_get(d, "record");
         char t[20];
-        printf("%s  %s  %s [%lld] offset %lld, by %s: %s\n", short_time(d, "time", t), text(d, "id"), text(r, "topic"), (long long)json_get_int(r, "partition", 0), (long long)json_get_int(r, "offset", 0), text(r, "agent"), json_get_str(r, "reason", ""));
+        printf("%s  %s  %s [%lld] offset %lld, by %s: %s\n", short_time(d, "time", t),
+               text(d, "id"), text(r, "topic"), (long long)json_get_int(r, "partition", 0),
+               (long long)json_get_int(r, "offset", 0), text(r, "agent"),
+               json_get_str(r, "reason", ""));
     }
     if (!json_len(list))
         printf("no dead letters\n");
@@ -198,6 +223,8 @@ void print_event_text(const char *line, bool is_json)
     const struct json *r = json_get(j, "record");
     if (!j)
         return;
-    printf("%s  %-12s %-24s %-12s %s\n", short_time(j, "time", t), text(j, "topic"), text(j, "key"), verb_of(j), json_get_str(r, "reason", json_get_str(r, "summary", json_get_str(r, "phase", ""))));
+    printf("%s  %-12s %-24s %-12s %s\n", short_time(j, "time", t), text(j, "topic"), text(j, "key"),
+           verb_of(j),
+           json_get_str(r, "reason", json_get_str(r, "summary", json_get_str(r, "phase", ""))));
     fflush(stdout);
 }

@@ -1,9 +1,10 @@
-/* `relearn demo`: a replay of generated data with two planted changes, and a verdict on whether the loop
- * met them.
+/* `relearn demo`: a replay of generated data with two planted changes, and a verdict on whether the
+ * loop met them.
  *
- * The stream: six numbers and a category; the label follows a noisy linear rule of them.  At ABRUPT_ROW the
- * rule is another one from one row to the next; from GRADUAL_FROM to GRADUAL_TO rows follow a third rule with
- * rising probability (Gama et al. 2014, "A survey on concept drift adaptation": sudden and gradual drift). */
+ * The stream: six numbers and a category; the label follows a noisy linear rule of them.  At
+ * ABRUPT_ROW the rule is another one from one row to the next; from GRADUAL_FROM to GRADUAL_TO rows
+ * follow a third rule with rising probability (Gama et al. 2014, "A survey on concept drift
+ * adaptation": sudden and gradual drift). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +25,8 @@ enum {
     SEED = 20260501,
     MEET_WITHIN_BATCHES = 4, /* a promotion must follow the change within so many batches */
 };
-static const double MAX_LOSS = 0.06; /* of accuracy, after the loop has met a change, against before it */
+static const double MAX_LOSS =
+    0.06; /* of accuracy, after the loop has met a change, against before it */
 
 static const double RULES[3][FEATURES] = {
     {2.0, -1.5, 1.0, 0.0, 0.5, 0.0},
@@ -40,7 +42,8 @@ static int rule_of_row(size_t row, struct rng *r)
         return 0;
     if (row < GRADUAL_FROM)
         return 1;
-    double share = row >= GRADUAL_TO ? 1 : (double)(row - GRADUAL_FROM) / (GRADUAL_TO - GRADUAL_FROM);
+    double share =
+        row >= GRADUAL_TO ? 1 : (double)(row - GRADUAL_FROM) / (GRADUAL_TO - GRADUAL_FROM);
     return rng_double(r) < share ? 2 : 1;
 }
 
@@ -92,13 +95,15 @@ static bool promoted_between(const struct replay *r, size_t from_row, size_t to_
 }
 
 /* Met: a new model within a few batches, and the accuracy is back. */
-static bool judge_change(const struct replay *r, const char *what, size_t from_row, size_t settled_row, size_t end_row)
+static bool judge_change(const struct replay *r, const char *what, size_t from_row,
+                         size_t settled_row, size_t end_row)
 {
     double before = accuracy_of(r, from_row / BATCH - 4, from_row / BATCH);
     double after = accuracy_of(r, settled_row / BATCH + MEET_WITHIN_BATCHES + 2, end_row / BATCH);
     bool promoted = promoted_between(r, from_row, settled_row + (MEET_WITHIN_BATCHES + 1) * BATCH);
     bool met = promoted && isfinite(after) && after >= before - MAX_LOSS;
-    printf("%-8s change at row %zu: %s (accuracy %.3f before, %.3f after%s)\n", what, from_row, met ? "met" : "MISSED", before, after, promoted ? "" : ", no new model in time");
+    printf("%-8s change at row %zu: %s (accuracy %.3f before, %.3f after%s)\n", what, from_row,
+           met ? "met" : "MISSED", before, after, promoted ? "" : ", no new model in time");
     return met;
 }
 
@@ -112,12 +117,15 @@ static int judge(struct replay *r)
 
 static void say_where_to_look(const struct replay *r)
 {
-    printf("\nwhere to look next:\n"
-           "  relearn up                      start an installation of your own (relearn help lists the commands)\n"
-           "  relearn replay FILE --label C   the same with your data\n"
-           "  agents/README.md                what each agent does and what it says in which topic\n");
+    printf(
+        "\nwhere to look next:\n"
+        "  relearn up                      start an installation of your own (relearn help lists "
+        "the commands)\n"
+        "  relearn replay FILE --label C   the same with your data\n"
+        "  agents/README.md                what each agent does and what it says in which topic\n");
     if (conf_bool(r->conf, "keep"))
-        printf("  relearn history %s --data %s\n  relearn explain ID --data %s\n", r->name, r->in.data, r->in.data);
+        printf("  relearn history %s --data %s\n  relearn explain ID --data %s\n", r->name,
+               r->in.data, r->in.data);
 }
 
 int demo_main(int argc, char **argv)
@@ -132,7 +140,9 @@ int demo_main(int argc, char **argv)
     int n = 0, code = 1;
     for (int i = 0; i < argc && n < MAX_ARGS; i++) {
         if (i && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
-            printf("relearn demo [--keep] [--bus BROKERS] [--data DIR] [--json]\n\nReplays generated data with an abrupt and a gradual change; exits with 1 when the loop missed one.\n\nexample: relearn demo\n");
+            printf("relearn demo [--keep] [--bus BROKERS] [--data DIR] [--json]\n\nReplays "
+                   "generated data with an abrupt and a gradual change; exits with 1 when the loop "
+                   "missed one.\n\nexample: relearn demo\n");
             return 0;
         }
         args[n++] = argv[i];
@@ -142,8 +152,8 @@ int demo_main(int argc, char **argv)
         return 1;
     }
     args[n++] = csv;
-    args[n++] = (char *)(uintptr_t)"--label=buys";
-    args[n++] = (char *)(uintptr_t)"--batch";
+    args[n++] = (char *)(uintptr_t) "--label=buys";
+    args[n++] = (char *)(uintptr_t) "--batch";
     args[n++] = batch;
     args[n] = NULL;
     log_init("demo", LOG_WARN);

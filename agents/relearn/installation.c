@@ -51,7 +51,8 @@ int installation_find(const char *data, struct installation *ret, struct err *er
     if (!j || !is_alive(pid)) {
         if (j)
             remove(path); /* of one that died */
-        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "nothing runs in %s: `relearn up --data %s` starts it", data, data);
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT,
+                       "nothing runs in %s: `relearn up --data %s` starts it", data, data);
     }
     char *full = realpath(data, NULL);
     *ret = (struct installation){
@@ -92,7 +93,8 @@ static pid_t spawn_detached(char *const *argv, const char *log_path)
     _exit(127);
 }
 
-static int wait_until_ready(const char *data, pid_t pid, const char *log_path, struct installation *ret, struct err *err)
+static int wait_until_ready(const char *data, pid_t pid, const char *log_path,
+                            struct installation *ret, struct err *err)
 {
     int64_t deadline = clk_mono_ms(&clk_system) + START_TIMEOUT_MS;
     struct err none = {0};
@@ -107,7 +109,9 @@ static int wait_until_ready(const char *data, pid_t pid, const char *log_path, s
         log_tail(log_path, &tail);
         if (!is_dead)
             kill(pid, SIGTERM);
-        return err_set(err, ERR_CHILD, NEXT_REJECT, "%s; logs are in %s/log; the last of them: %s", is_dead ? "the supervisor ended" : "not every agent became ready in time", data, tail.data ? tail.data : "");
+        return err_set(err, ERR_CHILD, NEXT_REJECT, "%s; logs are in %s/log; the last of them: %s",
+                       is_dead ? "the supervisor ended" : "not every agent became ready in time",
+                       data, tail.data ? tail.data : "");
     }
     return 0;
 }
@@ -144,13 +148,15 @@ static char **arguments(const struct installation_options *o, struct arena *mem)
     return argv;
 }
 
-int installation_start(const struct installation_options *o, struct installation *ret, struct err *err)
+int installation_start(const struct installation_options *o, struct installation *ret,
+                       struct err *err)
 {
     struct installation running = {0};
     struct err none = {0};
     if (installation_find(o->data, &running, &none) == 0) {
         installation_fini(&running);
-        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already", o->data);
+        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already",
+                       o->data);
     }
     CLEANUP_FREE char *log_dir = xasprintf("%s/log", o->data);
     CLEANUP_FREE char *log_path = xasprintf("%s/supervisor.log", log_dir);
@@ -174,7 +180,8 @@ int installation_stop(const struct installation *in, struct err *err)
     while (is_alive(in->pid)) {
         waitpid(in->pid, NULL, WNOHANG); /* when it is our own child */
         if (clk_mono_ms(&clk_system) > deadline)
-            return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "process %d has not stopped after %d s", in->pid, STOP_TIMEOUT_MS / 1000);
+            return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "process %d has not stopped after %d s",
+                           in->pid, STOP_TIMEOUT_MS / 1000);
         pause_ms(LOOK_MS);
     }
     return 0;

@@ -10,12 +10,23 @@
 #include "common/mem.h"
 
 static const struct cli_command OWN_COMMANDS[] = {
-    {.name = "replay", .usage = "replay FILE.csv --label COLUMN", .purpose = "plays a CSV file in time order through the loop, as if it were live", .main = replay_main},
-    {.name = "demo", .usage = "demo", .purpose = "replays generated data with two planted changes", .main = demo_main},
-    {.name = "supervise", .usage = "supervise", .purpose = "runs and watches the agents of an installation (started by up)", .main = supervisor_main, .is_hidden = true},
+    {.name = "replay",
+     .usage = "replay FILE.csv --label COLUMN",
+     .purpose = "plays a CSV file in time order through the loop, as if it were live",
+     .main = replay_main},
+    {.name = "demo",
+     .usage = "demo",
+     .purpose = "replays generated data with two planted changes",
+     .main = demo_main},
+    {.name = "supervise",
+     .usage = "supervise",
+     .purpose = "runs and watches the agents of an installation (started by up)",
+     .main = supervisor_main,
+     .is_hidden = true},
     {0},
 };
-static const struct cli_command *const TABLES[] = {up_commands, OWN_COMMANDS, topics_commands, console_commands};
+static const struct cli_command *const TABLES[] = {up_commands, OWN_COMMANDS, topics_commands,
+                                                   console_commands};
 
 static const struct cli_command *find(const char *name)
 {
@@ -28,12 +39,14 @@ static const struct cli_command *find(const char *name)
 
 static void print_usage(FILE *to)
 {
-    fprintf(to, "relearn keeps machine-learning models right after they are deployed.\n\nusage: relearn COMMAND [options]   (relearn COMMAND --help says more)\n\n");
+    fprintf(to, "relearn keeps machine-learning models right after they are deployed.\n\nusage: "
+                "relearn COMMAND [options]   (relearn COMMAND --help says more)\n\n");
     for (size_t t = 0; t < ARRAY_LEN(TABLES); t++)
         for (const struct cli_command *c = TABLES[t]; c->name; c++)
             if (!c->is_hidden)
                 fprintf(to, "  %-36s %s\n", c->usage, c->purpose);
-    fprintf(to, "\nexit codes: 0 done, 1 not done or refused, 2 wrong usage, 3 nothing runs there\n");
+    fprintf(to,
+            "\nexit codes: 0 done, 1 not done or refused, 2 wrong usage, 3 nothing runs there\n");
 }
 
 static int run_parsed(const struct cli_command *c, struct conf *conf)
@@ -77,7 +90,8 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     log_init("relearn", LOG_WARN);
-    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+        strcmp(argv[1], "-h") == 0) {
         print_usage(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_DONE;
     }

@@ -1,6 +1,7 @@
-/* A replay: the user's rows, in time order, as if they were live.  For each batch every row is predicted by
- * the model in service before its label is known; then the labels are sent and the batch is published as a
- * dataset; then the loop comes to rest, which is read off the events.  Nothing here looks into an agent. */
+/* A replay: the user's rows, in time order, as if they were live.  For each batch every row is
+ * predicted by the model in service before its label is known; then the labels are sent and the
+ * batch is published as a dataset; then the loop comes to rest, which is read off the events.
+ * Nothing here looks into an agent. */
 #include "agents/relearn/replay.h"
 
 #include <stdarg.h>
@@ -17,7 +18,8 @@ void replay_say(struct replay *r, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    fprintf(stderr, "%7.1fs  ", r->started_ms ? (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000 : 0.0);
+    fprintf(stderr, "%7.1fs  ",
+            r->started_ms ? (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000 : 0.0);
     vfprintf(stderr, fmt, ap);
     fputc('\n', stderr);
     va_end(ap);
@@ -34,7 +36,8 @@ static void note_generation(struct replay *r, const struct answer *a, size_t row
     str_copy(g->line, sizeof(g->line), a->line);
 }
 
-static void score_answer(const struct replay *r, struct score *s, const struct answer *a, size_t row)
+static void score_answer(const struct replay *r, struct score *s, const struct answer *a,
+                         size_t row)
 {
     double truth;
     if (r->pipeline->task != TASK_REGRESSION)
@@ -81,7 +84,8 @@ static int score_first_model(struct replay *r, const char *url, struct err *err)
         }
         if (!n)
             continue;
-        if (client_predict_version(r->client, url, &r->source, r->answers[i].line, 1, rows, n, answers, err))
+        if (client_predict_version(r->client, url, &r->source, r->answers[i].line, 1, rows, n,
+                                   answers, err))
             return err_wrap(err, "generation 1 of %s", r->answers[i].line);
         for (size_t k = 0; k < n; k++)
             score_answer(r, &r->first_score, &answers[k], rows[k]);
@@ -103,7 +107,8 @@ static int send_labels(struct replay *r, struct err *err)
     CLEANUP(buf_fini) struct buf text = {0};
     json_write(body, 0, false, &text);
     json_free(body);
-    struct json *answer = client_post(r->client, r->in.console_url, "/v1/labels", "application/json", buf_slice(&text), err);
+    struct json *answer = client_post(r->client, r->in.console_url, "/v1/labels",
+                                      "application/json", buf_slice(&text), err);
     json_free(answer);
     replay_log_expect_labels(r->log, (int64_t)r->n_answers);
     return answer ? 0 : -1;
@@ -138,10 +143,13 @@ static int publish_batch(struct replay *r, size_t from, size_t to, struct err *e
     json_set_int(body, "rows", (int64_t)(to - from));
     CLEANUP(buf_fini) struct buf text = {0};
     json_write(body, 0, false, &text);
-    CLEANUP(json_freep) struct json *answer = client_post(r->client, r->in.console_url, "/v1/datasets", "application/json", buf_slice(&text), err);
+    CLEANUP(json_freep)
+    struct json *answer = client_post(r->client, r->in.console_url, "/v1/datasets",
+                                      "application/json", buf_slice(&text), err);
     if (!answer)
         return -1;
-    replay_log_expect_dataset(r->log, json_get_str(answer, "event", ""), r->dataset, (int64_t)(to - from));
+    replay_log_expect_dataset(r->log, json_get_str(answer, "event", ""), r->dataset,
+                              (int64_t)(to - from));
     return 0;
 }
 
@@ -169,9 +177,12 @@ static int one_batch(struct replay *r, size_t from, size_t to, struct err *err)
         return -1;
     const struct score *s = &r->by_batch[r->n_batches];
     if (s->rows && r->pipeline->task != TASK_REGRESSION)
-        replay_say(r, "rows %zu to %zu: accuracy %.3f (so far %.3f, never retrained %.3f)", from, to - 1, score_accuracy(s), score_accuracy(&r->loop_score), score_accuracy(&r->first_score));
+        replay_say(r, "rows %zu to %zu: accuracy %.3f (so far %.3f, never retrained %.3f)", from,
+                   to - 1, score_accuracy(s), score_accuracy(&r->loop_score),
+                   score_accuracy(&r->first_score));
     else if (s->rows)
-        replay_say(r, "rows %zu to %zu: rmse %.4g (so far %.4g, never retrained %.4g)", from, to - 1, score_rmse(s), score_rmse(&r->loop_score), score_rmse(&r->first_score));
+        replay_say(r, "rows %zu to %zu: rmse %.4g (so far %.4g, never retrained %.4g)", from,
+                   to - 1, score_rmse(s), score_rmse(&r->loop_score), score_rmse(&r->first_score));
     r->n_batches++;
     return 0;
 }
@@ -213,7 +224,10 @@ int replay_main(int argc, char **argv)
     CLEANUP(buf_fini) struct buf help = {0};
     struct conf *asked = NULL;
     log_init("replay", LOG_WARN);
-    if (conf_parse(tables, argc, argv, &asked, &err) == 0 && conf_print_if_asked(asked, "relearn replay", "Plays a CSV file in time order through the loop, as if it were live.", "relearn replay data.csv --label class --batch 1000", &help)) {
+    if (conf_parse(tables, argc, argv, &asked, &err) == 0 &&
+        conf_print_if_asked(asked, "relearn replay",
+                            "Plays a CSV file in time order through the loop, as if it were live.",
+                            "relearn replay data.csv --label class --batch 1000", &help)) {
         conf_free(asked);
         fputs(help.data, stdout);
         return 0;

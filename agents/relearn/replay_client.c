@@ -41,7 +41,8 @@ static void request_body(const struct row_source *src, const size_t *rows, size_
             continue;
         buf_add_str(b, first ? "{\"name\":" : ",{\"name\":");
         add_json_text(b, src->table->names[c]);
-        buf_addf(b, ",\"shape\":[%zu,1],\"datatype\":\"%s\",\"data\":[", n, src->is_text[c] ? "BYTES" : "FP64");
+        buf_addf(b, ",\"shape\":[%zu,1],\"datatype\":\"%s\",\"data\":[", n,
+                 src->is_text[c] ? "BYTES" : "FP64");
         for (size_t i = 0; i < n; i++) {
             if (i)
                 buf_add_char(b, ',');
@@ -62,7 +63,8 @@ static const struct json *output(const struct json *j, const char *name)
     return NULL;
 }
 
-static double probability(const struct json *j, const struct json *classes, size_t i, const char *truth)
+static double probability(const struct json *j, const struct json *classes, size_t i,
+                          const char *truth)
 {
     size_t k = json_len(classes);
     for (size_t c = 0; c < k; c++) {
@@ -77,13 +79,15 @@ static double probability(const struct json *j, const struct json *classes, size
     return NAN;
 }
 
-static int read_answer(const struct json *j, const struct row_source *src, size_t i, size_t row, struct answer *ret, struct err *err)
+static int read_answer(const struct json *j, const struct row_source *src, size_t i, size_t row,
+                       struct answer *ret, struct err *err)
 {
     const struct json *parameters = json_get(j, "parameters");
     const char *prediction = json_get_str(parameters, "prediction", NULL);
     if (!prediction)
         return err_set(err, ERR_HTTP, NEXT_REJECT, "the answer names no prediction");
-    struct answer a = {.generation = json_get_int(parameters, "generation", 0), .value = NAN, .p_of_label = NAN};
+    struct answer a = {
+        .generation = json_get_int(parameters, "generation", 0), .value = NAN, .p_of_label = NAN};
     const char *truth = table_cell(src->table, row, src->label);
     str_copy(a.prediction, sizeof(a.prediction), prediction);
     str_copy(a.line, sizeof(a.line), json_get_str(parameters, "line", ""));
@@ -98,12 +102,14 @@ static int read_answer(const struct json *j, const struct row_source *src, size_
     return 0;
 }
 
-static int call(struct http_client *c, const char *url, const struct row_source *src, const size_t *rows, size_t n, struct answer *ret, struct err *err)
+static int call(struct http_client *c, const char *url, const struct row_source *src,
+                const size_t *rows, size_t n, struct answer *ret, struct err *err)
 {
     CLEANUP(buf_fini) struct buf body = {0};
     request_body(src, rows, n, &body);
     const char *const headers[] = {"Content-Type: application/json", NULL};
-    struct http_request rq = {.url = url, .headers = headers, .body = buf_slice(&body), .timeout_ms = TIMEOUT_MS};
+    struct http_request rq = {
+        .url = url, .headers = headers, .body = buf_slice(&body), .timeout_ms = TIMEOUT_MS};
     CLEANUP(http_response_fini) struct http_response rs = {0};
     if (http_client_call(c, &rq, &rs, err))
         return -1;
@@ -111,33 +117,40 @@ static int call(struct http_client *c, const char *url, const struct row_source 
     if (!j)
         return -1;
     if (rs.status != 200)
-        return err_set(err, ERR_HTTP, NEXT_REJECT, "serve answered %d: %s", rs.status, json_get_str(j, "error", ""));
+        return err_set(err, ERR_HTTP, NEXT_REJECT, "serve answered %d: %s", rs.status,
+                       json_get_str(j, "error", ""));
     for (size_t i = 0; i < n; i++)
         if (read_answer(j, src, i, rows[i], &ret[i], err))
             return -1;
     return 0;
 }
 
-int client_predict(struct http_client *c, const char *serve_url, const struct row_source *src, size_t row, struct answer *ret, struct err *err)
+int client_predict(struct http_client *c, const char *serve_url, const struct row_source *src,
+                   size_t row, struct answer *ret, struct err *err)
 {
     CLEANUP_FREE char *url = xasprintf("%s/v2/models/%s/infer", serve_url, src->model);
     return call(c, url, src, &row, 1, ret, err);
 }
 
-int client_predict_version(struct http_client *c, const char *serve_url, const struct row_source *src, const char *line, int64_t generation, const size_t *rows, size_t n, struct answer *answers, struct err *err)
+int client_predict_version(struct http_client *c, const char *serve_url,
+                           const struct row_source *src, const char *line, int64_t generation,
+                           const size_t *rows, size_t n, struct answer *answers, struct err *err)
 {
     CLEANUP(buf_fini) struct buf escaped = {0};
     http_escape(line, &escaped); /* the slash of a segment is part of the name */
-    CLEANUP_FREE char *url = xasprintf("%s/v2/models/%s/versions/%lld/infer", serve_url, escaped.data, (long long)generation);
+    CLEANUP_FREE char *url = xasprintf("%s/v2/models/%s/versions/%lld/infer", serve_url,
+                                       escaped.data, (long long)generation);
     return call(c, url, src, rows, n, answers, err);
 }
 
-struct json *client_post(struct http_client *c, const char *console_url, const char *path, const char *content_type, struct slice body, struct err *err)
+struct json *client_post(struct http_client *c, const char *console_url, const char *path,
+                         const char *content_type, struct slice body, struct err *err)
 {
     CLEANUP_FREE char *url = xasprintf("%s%s", console_url, path);
     CLEANUP_FREE char *type = xasprintf("Content-Type: %s", content_type);
     const char *const headers[] = {type, NULL};
-    struct http_request rq = {.method = "POST", .url = url, .headers = headers, .body = body, .timeout_ms = TIMEOUT_MS};
+    struct http_request rq = {
+        .method = "POST", .url = url, .headers = headers, .body = body, .timeout_ms = TIMEOUT_MS};
     CLEANUP(http_response_fini) struct http_response rs = {0};
     if (http_client_call(c, &rq, &rs, err)) {
         err_wrap(err, "console %s", path);
@@ -148,7 +161,8 @@ struct json *client_post(struct http_client *c, const char *console_url, const c
         return NULL;
     if (rs.status / 100 == 2)
         return j;
-    err_set(err, ERR_HTTP, NEXT_REJECT, "console answered %d to %s: %s", rs.status, path, json_get_str(j, "error", ""));
+    err_set(err, ERR_HTTP, NEXT_REJECT, "console answered %d to %s: %s", rs.status, path,
+            json_get_str(j, "error", ""));
     json_free(j);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* Shared by replay.c (the flow), replay_setup.c (options, pipeline, installation), replay_report.c and demo.c. */
+/* Shared by replay.c (the flow), replay_setup.c (options, pipeline, installation), replay_report.c
+ * and demo.c. */
 #ifndef RELEARN_REPLAY_INTERNAL_H
 #define RELEARN_REPLAY_INTERNAL_H
 
@@ -27,8 +28,8 @@ struct replay {
     struct pipeline *pipeline;
     char *yaml, *name, *dataset, *work_dir; /* folder of the batch files */
     struct installation in;
-    bool is_own;          /* started for this replay, stopped at its end */
-    char *own_data;       /* its folder, removed at the end unless kept */
+    bool is_own;    /* started for this replay, stopped at its end */
+    char *own_data; /* its folder, removed at the end unless kept */
     struct loop *loop;
     struct replay_log *log;
     struct http_client *client;
@@ -43,7 +44,7 @@ struct replay {
     size_t n_batches;
     int64_t started_ms;
     bool is_json, is_quiet;
-    bool is_stuck;        /* the loop did not come to rest */
+    bool is_stuck; /* the loop did not come to rest */
     char first_failure[256];
     struct score *by_batch; /* one a batch, for the demo's judgement */
 };

@@ -9,7 +9,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-const char *const replay_hop_names[REPLAY_HOPS] = {"ingest", "plan", "train", "evaluate", "gate", "deploy", "serve"};
+const char *const replay_hop_names[REPLAY_HOPS] = {"ingest", "plan",   "train", "evaluate",
+                                                   "gate",   "deploy", "serve"};
 
 static struct replay_log *self_of(struct agent *a)
 {
@@ -71,12 +72,12 @@ static void ready(struct agent *a)
 }
 
 static const struct agent_input INPUTS[] = {
-    {RECORD_DATASET_PUBLISHED, INPUT_GLOBAL},  {RECORD_DATASET_INGESTED, INPUT_GLOBAL},
-    {RECORD_DRIFT_DETECTED, INPUT_GLOBAL},     {RECORD_OPERATOR_COMMANDED, INPUT_GLOBAL},
-    {RECORD_TRAINING_PLANNED, INPUT_GLOBAL},   {RECORD_TRAINING_FINISHED, INPUT_GLOBAL},
-    {RECORD_MODEL_EVALUATED, INPUT_GLOBAL},    {RECORD_GATE_DECIDED, INPUT_GLOBAL},
-    {RECORD_DEPLOYMENT_CHANGED, INPUT_GLOBAL}, {RECORD_HEALTH_MEASURED, INPUT_GLOBAL},
-    {RECORD_SERVING_CHANGED, INPUT_GLOBAL},    {RECORD_PREDICTION_SERVED, INPUT_GLOBAL_STREAM},
+    {RECORD_DATASET_PUBLISHED, INPUT_GLOBAL},     {RECORD_DATASET_INGESTED, INPUT_GLOBAL},
+    {RECORD_DRIFT_DETECTED, INPUT_GLOBAL},        {RECORD_OPERATOR_COMMANDED, INPUT_GLOBAL},
+    {RECORD_TRAINING_PLANNED, INPUT_GLOBAL},      {RECORD_TRAINING_FINISHED, INPUT_GLOBAL},
+    {RECORD_MODEL_EVALUATED, INPUT_GLOBAL},       {RECORD_GATE_DECIDED, INPUT_GLOBAL},
+    {RECORD_DEPLOYMENT_CHANGED, INPUT_GLOBAL},    {RECORD_HEALTH_MEASURED, INPUT_GLOBAL},
+    {RECORD_SERVING_CHANGED, INPUT_GLOBAL},       {RECORD_PREDICTION_SERVED, INPUT_GLOBAL_STREAM},
     {RECORD_LABEL_OBSERVED, INPUT_GLOBAL_STREAM},
 };
 
@@ -97,10 +98,12 @@ static bool is_ready(void *ctx)
     return r->is_ready || agent_exit_code(r->agent);
 }
 
-int replay_log_open(struct loop *l, const char *brokers, const char *prefix, const char *data, const char *const *x, size_t n_x, const char *pipeline, struct replay_log **ret, struct err *err)
+int replay_log_open(struct loop *l, const char *brokers, const char *prefix, const char *data,
+                    const char *const *x, size_t n_x, const char *pipeline, struct replay_log **ret,
+                    struct err *err)
 {
     enum { MAX_ARGS = 64, READY_MS = 60000 };
-    char *argv[MAX_ARGS] = {(char *)(uintptr_t)"relearn-replay"};
+    char *argv[MAX_ARGS] = {(char *)(uintptr_t) "relearn-replay"};
     struct arena mem = {0};
     int argc = 1;
     argv[argc++] = arena_printf(&mem, "--brokers=%s", brokers);
@@ -124,7 +127,8 @@ int replay_log_open(struct loop *l, const char *brokers, const char *prefix, con
     }
     arena_fini(&mem);
     if (!rc && (!loop_until(l, is_ready, r, READY_MS) || agent_exit_code(r->agent)))
-        rc = err_set(err, ERR_TIMEOUT, NEXT_RETRY, "the topics on %s could not be read within %d s", brokers, READY_MS / 1000);
+        rc = err_set(err, ERR_TIMEOUT, NEXT_RETRY, "the topics on %s could not be read within %d s",
+                     brokers, READY_MS / 1000);
     if (rc) {
         replay_log_close(r);
         return -1;
@@ -155,12 +159,12 @@ void replay_log_close(struct replay_log *r)
     }
     agent_free(r->agent);
     struct awaited *w, *next;
-    HASH_ITER(hh, r->predictions, w, next) {
+    HASH_ITER (hh, r->predictions, w, next) {
         HASH_DEL(r->predictions, w);
         free_ptr(&w);
     }
     struct served_count *c, *cnext;
-    HASH_ITER(hh, r->served, c, cnext) {
+    HASH_ITER (hh, r->served, c, cnext) {
         HASH_DEL(r->served, c);
         free_ptr(&c);
     }
@@ -173,13 +177,16 @@ void replay_log_close(struct replay_log *r)
     free_ptr(&r);
 }
 
-void replay_log_expect_dataset(struct replay_log *r, const char *event_id, const char *dataset, int64_t rows)
+void replay_log_expect_dataset(struct replay_log *r, const char *event_id, const char *dataset,
+                               int64_t rows)
 {
     r->datasets = xgrow(r->datasets, &r->cap_datasets, r->n_datasets + 1, sizeof(*r->datasets));
-    r->datasets[r->n_datasets++] = (struct awaited_dataset){.id = xstrdup(event_id), .dataset = xstrdup(dataset), .rows = rows};
+    r->datasets[r->n_datasets++] = (struct awaited_dataset){
+        .id = xstrdup(event_id), .dataset = xstrdup(dataset), .rows = rows};
 }
 
-void replay_log_expect_prediction(struct replay_log *r, const char *prediction, const char *line, int64_t generation)
+void replay_log_expect_prediction(struct replay_log *r, const char *prediction, const char *line,
+                                  int64_t generation)
 {
     struct awaited *w = NULL;
     HASH_FIND_STR(r->predictions, prediction, w);
@@ -227,11 +234,13 @@ static void each_unit(struct agent *a, struct unit *u, void *ctx)
     (void)a;
     struct each_line *e = ctx;
     /* a dataset may be called as the pipeline is: it has no events of lines */
-    if (is_ours(e->r, u->line) && !u->line->ev[RECORD_DATASET_PUBLISHED].n && !u->line->ev[RECORD_SERVING_CHANGED].n)
+    if (is_ours(e->r, u->line) && !u->line->ev[RECORD_DATASET_PUBLISHED].n &&
+        !u->line->ev[RECORD_SERVING_CHANGED].n)
         e->fn(e->ctx, u->line);
 }
 
-void replay_log_each_line(struct replay_log *r, void (*fn)(void *ctx, const struct line *l), void *ctx)
+void replay_log_each_line(struct replay_log *r, void (*fn)(void *ctx, const struct line *l),
+                          void *ctx)
 {
     struct each_line e = {r, fn, ctx};
     agent_each_unit(r->agent, each_unit, &e);
@@ -240,7 +249,8 @@ void replay_log_each_line(struct replay_log *r, void (*fn)(void *ctx, const stru
 static void count_line(void *ctx, const struct line *l)
 {
     struct replay_counts *c = ctx;
-    const struct event_list *plans = &l->ev[RECORD_TRAINING_PLANNED], *decisions = &l->ev[RECORD_GATE_DECIDED];
+    const struct event_list *plans = &l->ev[RECORD_TRAINING_PLANNED],
+                            *decisions = &l->ev[RECORD_GATE_DECIDED];
     for (size_t i = 0; i < plans->n; i++)
         c->runs += strcmp(EV_REC(plans->items[i], training_planned)->kind, "requested") == 0;
     for (size_t i = 0; i < decisions->n; i++) {
@@ -263,12 +273,13 @@ static void count_line(void *ctx, const struct line *l)
 
 void replay_log_counts(struct replay_log *r, struct replay_counts *ret)
 {
-    struct replay_counts c = {.repeated = r->repeated + (int64_t)agent_counted(r->agent, "repeated_total", NULL)};
+    struct replay_counts c = {.repeated = r->repeated +
+                                          (int64_t)agent_counted(r->agent, "repeated_total", NULL)};
     replay_log_each_line(r, count_line, &c);
     for (size_t i = 0; i < r->n_datasets; i++)
         c.lost += !replay_dataset_has_outcome(r, &r->datasets[i]);
     struct awaited *w, *next;
-    HASH_ITER(hh, r->predictions, w, next)
+    HASH_ITER (hh, r->predictions, w, next)
         c.lost += w->is_expected && !w->is_seen;
     if (r->labels_seen < r->labels_expected)
         c.lost += r->labels_expected - r->labels_seen;

@@ -60,8 +60,12 @@ static void add_line(void *ctx, const struct line *l)
     const struct event_list *list = &l->ev[RECORD_GATE_DECIDED];
     for (size_t i = 0; i < list->n; i++) {
         const struct gate_decided *d = EV_REC(list->items[i], gate_decided);
-        struct generation_row g = {.l = l, .generation = ABSENT_I64, .decision = list->items[i], .in_service_from_row = ABSENT_I64};
-        if (!d->run || strcmp(d->verdict, "already") == 0 || strcmp(d->verdict, "again") == 0 || strcmp(d->verdict, "wait") == 0)
+        struct generation_row g = {.l = l,
+                                   .generation = ABSENT_I64,
+                                   .decision = list->items[i],
+                                   .in_service_from_row = ABSENT_I64};
+        if (!d->run || strcmp(d->verdict, "already") == 0 || strcmp(d->verdict, "again") == 0 ||
+            strcmp(d->verdict, "wait") == 0)
             continue;
         const struct event *change = line_answer(l, RECORD_DEPLOYMENT_CHANGED, list->items[i]->id);
         if (change && strcmp(EV_REC(change, deployment_changed)->kind, "changed") == 0) {
@@ -235,7 +239,9 @@ static void print_generation(const struct generation_row *g)
         snprintf(from, sizeof(from), "%lld", (long long)g->in_service_from_row);
     if (m && isfinite(m->champion))
         snprintf(interval, sizeof(interval), "[%+.4f, %+.4f]", m->low, m->high);
-    printf("%4s  %-8s %8lld  %-9s %8.4f %8.4f %-20s %-12s %8s", number, g->cause ? g->cause : "-", (long long)trained_rows(g), m ? m->metric : "-", m ? m->candidate : NAN, m ? m->champion : NAN, interval, d->verdict, from);
+    printf("%4s  %-8s %8lld  %-9s %8.4f %8.4f %-20s %-12s %8s", number, g->cause ? g->cause : "-",
+           (long long)trained_rows(g), m ? m->metric : "-", m ? m->candidate : NAN,
+           m ? m->champion : NAN, interval, d->verdict, from);
     printf("%s%s\n", g->l->segment ? "  " : "", g->l->segment ? g->l->segment : "");
     if (strcmp(d->verdict, "promote") != 0)
         printf("      %s\n", d->reason);
@@ -245,11 +251,18 @@ static void print_scores(struct replay *r)
 {
     const struct score *last = naive_last(r->naive), *majority = naive_majority(r->naive);
     if (r->pipeline->task == TASK_REGRESSION) {
-        printf("\nrmse over %lld rows:  loop %.4f   never retrained %.4f   same as the last label %.4f   mean so far %.4f\n", (long long)r->loop_score.rows, score_rmse(&r->loop_score), score_rmse(&r->first_score), score_rmse(last), score_rmse(majority));
+        printf("\nrmse over %lld rows:  loop %.4f   never retrained %.4f   same as the last label "
+               "%.4f   mean so far %.4f\n",
+               (long long)r->loop_score.rows, score_rmse(&r->loop_score),
+               score_rmse(&r->first_score), score_rmse(last), score_rmse(majority));
         return;
     }
-    printf("\naccuracy over %lld rows:  loop %.4f   never retrained %.4f   same as the last label %.4f   majority %.4f\n", (long long)r->loop_score.rows, score_accuracy(&r->loop_score), score_accuracy(&r->first_score), score_accuracy(last), score_accuracy(majority));
-    printf("log loss:  loop %.4f   never retrained %.4f\n", score_logloss(&r->loop_score), score_logloss(&r->first_score));
+    printf("\naccuracy over %lld rows:  loop %.4f   never retrained %.4f   same as the last label "
+           "%.4f   majority %.4f\n",
+           (long long)r->loop_score.rows, score_accuracy(&r->loop_score),
+           score_accuracy(&r->first_score), score_accuracy(last), score_accuracy(majority));
+    printf("log loss:  loop %.4f   never retrained %.4f\n", score_logloss(&r->loop_score),
+           score_logloss(&r->first_score));
 }
 
 static void print_timings(struct replay *r)
@@ -258,7 +271,9 @@ static void print_timings(struct replay *r)
     size_t n = replay_log_timings(r->log, &t);
     CLEANUP_FREE double *v = xcalloc(n + 1, sizeof(*v));
     size_t k = hop_values(t, n, -1, v);
-    printf("\nfrom the dataset event to service, %zu promotions, ms: p50 %.0f  p99 %.0f  max %.0f\n  p50 by hop:", k, quantile(v, k, 0.5), quantile(v, k, 0.99), quantile(v, k, 1));
+    printf("\nfrom the dataset event to service, %zu promotions, ms: p50 %.0f  p99 %.0f  max "
+           "%.0f\n  p50 by hop:",
+           k, quantile(v, k, 0.5), quantile(v, k, 0.99), quantile(v, k, 1));
     for (int i = 0; i < REPLAY_HOPS; i++) {
         k = hop_values(t, n, i, v);
         printf("  %s %.1f", replay_hop_names[i], quantile(v, k, 0.5));
@@ -273,13 +288,19 @@ void replay_print_table(struct replay *r)
     struct rows rows = {.r = r};
     replay_log_counts(r->log, &c);
     replay_log_each_line(r->log, add_line, &rows);
-    printf("\n gen  cause     trained  metric    candid.  champion interval of diff.    decision     from row\n");
+    printf("\n gen  cause     trained  metric    candid.  champion interval of diff.    decision   "
+           "  from row\n");
     for (size_t i = 0; i < rows.n; i++)
         print_generation(&rows.items[i]);
     free_ptr(&rows.items);
     print_scores(r);
     print_timings(r);
-    printf("\nruns %lld, promoted %lld, rejected %lld, drift alerts %lld; requests %lld, failed %lld; events lost %lld, repeated %lld; %.1f s\n", (long long)c.runs, (long long)c.promoted, (long long)c.rejected, (long long)c.drift_alerts, (long long)r->requests, (long long)r->failed_requests, (long long)c.lost, (long long)c.repeated, (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000);
+    printf("\nruns %lld, promoted %lld, rejected %lld, drift alerts %lld; requests %lld, failed "
+           "%lld; events lost %lld, repeated %lld; %.1f s\n",
+           (long long)c.runs, (long long)c.promoted, (long long)c.rejected,
+           (long long)c.drift_alerts, (long long)r->requests, (long long)r->failed_requests,
+           (long long)c.lost, (long long)c.repeated,
+           (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000);
     if (r->failed_requests)
         printf("first failed request: %s\n", r->first_failure);
 }

@@ -1,6 +1,7 @@
-/* When is the loop at rest?  When every event that was published has its outcome, every trigger its answer,
- * no run is open, what was promoted is served by every instance, and the monitor has measured every full
- * window.  A trigger that is deferred to a time in the future is at rest until then. */
+/* When is the loop at rest?  When every event that was published has its outcome, every trigger its
+ * answer, no run is open, what was promoted is served by every instance, and the monitor has
+ * measured every full window.  A trigger that is deferred to a time in the future is at rest until
+ * then. */
 #include "agents/relearn/replay_rest.h"
 
 #include <stdio.h>
@@ -61,7 +62,8 @@ static bool is_trigger_settled(const struct line *l, const struct event *trigger
 
 static void look_at_triggers(struct rest *q, const struct line *l)
 {
-    const struct event_list *snapshots = &l->ev[RECORD_DATASET_INGESTED], *alerts = &l->ev[RECORD_DRIFT_DETECTED];
+    const struct event_list *snapshots = &l->ev[RECORD_DATASET_INGESTED],
+                            *alerts = &l->ev[RECORD_DRIFT_DETECTED];
     for (size_t i = 0; i < snapshots->n && !q->why; i++)
         if (!is_trigger_settled(l, snapshots->items[i], q->now_ms))
             say(q, "no plan yet for snapshot", l, snapshots->items[i]->id);
@@ -90,7 +92,8 @@ static void look_at_instance(struct agent *a, struct unit *u, void *ctx)
         return;
     bool is_current = false;
     for (size_t i = 0; i < s->lines.n; i++)
-        if (strcmp(s->lines.items[i].line, n->l->key) == 0 && s->lines.items[i].sequence == n->l->deployments_base)
+        if (strcmp(s->lines.items[i].line, n->l->key) == 0 &&
+            s->lines.items[i].sequence == n->l->deployments_base)
             is_current = true;
     n->current += is_current;
     n->behind += !is_current;
@@ -111,7 +114,8 @@ static void look_at_service(struct rest *q, const struct line *l)
         say(q, "a canary step is due:", l, l->deployment->id);
 }
 
-static void count_windows(const struct line *l, int64_t generation, int64_t *ret_windows, int64_t *ret_quality)
+static void count_windows(const struct line *l, int64_t generation, int64_t *ret_windows,
+                          int64_t *ret_quality)
 {
     const struct event_list *list = &l->ev[RECORD_HEALTH_MEASURED];
     for (size_t i = 0; i < list->n; i++) {
@@ -123,25 +127,29 @@ static void count_windows(const struct line *l, int64_t generation, int64_t *ret
     }
 }
 
-/* Every window that is full has been measured, twice when its labels were sent; and every alert that follows from it is there. */
+/* Every window that is full has been measured, twice when its labels were sent; and every alert
+ * that follows from it is there. */
 static void look_at_monitor(struct rest *q, const struct line *l)
 {
     struct served_count *c, *next;
-    HASH_ITER(hh, q->r->served, c, next) {
+    HASH_ITER (hh, q->r->served, c, next) {
         if (strcmp(c->line, l->key) != 0 || q->why)
             continue;
         int64_t due = c->rows / q->p->window_predictions, windows = 0, quality = 0;
         count_windows(l, c->generation, &windows, &quality);
         if (windows < due)
-            say(q, "the monitor has not measured every window of generation", l, c->key + strlen(c->line) + 1);
+            say(q, "the monitor has not measured every window of generation", l,
+                c->key + strlen(c->line) + 1);
         if (q->r->labels_expected && quality < due)
-            say(q, "the monitor has not joined every label of generation", l, c->key + strlen(c->line) + 1);
+            say(q, "the monitor has not joined every label of generation", l,
+                c->key + strlen(c->line) + 1);
     }
     const struct event_list *list = &l->ev[RECORD_HEALTH_MEASURED];
     for (size_t i = 0; i < list->n && !q->why; i++) {
         const struct health_measured *h = EV_REC(list->items[i], health_measured);
         bool is_bad = strcmp(h->verdict, "drift") == 0 || strcmp(h->verdict, "degraded") == 0;
-        if (is_bad && h->consecutive % q->p->drift_consecutive == 0 && !line_answer(l, RECORD_DRIFT_DETECTED, list->items[i]->id))
+        if (is_bad && h->consecutive % q->p->drift_consecutive == 0 &&
+            !line_answer(l, RECORD_DRIFT_DETECTED, list->items[i]->id))
             say(q, "no alert yet for health", l, list->items[i]->id);
     }
 }
@@ -158,7 +166,8 @@ const char *replay_log_unrest(struct replay_log *r, const struct pipeline *p)
 {
     for (size_t i = r->n_datasets; i > 0; i--)
         if (!replay_dataset_has_outcome(r, &r->datasets[i - 1])) {
-            snprintf(r->unrest, sizeof(r->unrest), "no snapshot and no refusal yet for dataset event %s", r->datasets[i - 1].id);
+            snprintf(r->unrest, sizeof(r->unrest),
+                     "no snapshot and no refusal yet for dataset event %s", r->datasets[i - 1].id);
             return r->unrest;
         }
     struct rest q = {.r = r, .p = p, .now_ms = agent_now_ms(r->agent)};
@@ -187,7 +196,8 @@ static bool is_at_rest(void *ctx)
     return !w->why;
 }
 
-bool replay_log_await_rest(struct replay_log *r, const struct pipeline *p, int timeout_ms, const char **ret_unrest)
+bool replay_log_await_rest(struct replay_log *r, const struct pipeline *p, int timeout_ms,
+                           const char **ret_unrest)
 {
     struct waiting w = {.r = r, .p = p, .seen = r->changes - 1};
     bool ok = loop_until(r->loop, is_at_rest, &w, timeout_ms) && !w.why;

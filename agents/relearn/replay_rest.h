@@ -32,7 +32,8 @@ struct replay_log {
     struct served_count *served;
     struct awaited_dataset *datasets;
     size_t n_datasets, cap_datasets;
-    int64_t labels_expected, labels_seen, repeated, missing; /* missing: predictions expected, not seen */
+    int64_t labels_expected, labels_seen, repeated,
+        missing; /* missing: predictions expected, not seen */
     replay_event_fn on_event;
     void *on_event_ctx;
     char unrest[256];

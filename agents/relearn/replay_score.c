@@ -66,7 +66,7 @@ void naive_free(struct naive *n)
     if (!n)
         return;
     struct seen_label *l, *next;
-    HASH_ITER(hh, n->labels, l, next) {
+    HASH_ITER (hh, n->labels, l, next) {
         HASH_DEL(n->labels, l);
         free_ptr(&l->label);
         free_ptr(&l);

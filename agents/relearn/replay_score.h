@@ -1,5 +1,5 @@
-/* Prequential scores of a stream (each row is scored before its label is learned from; Gama et al. 2013,
- * "On evaluating stream learning algorithms").  Pure. */
+/* Prequential scores of a stream (each row is scored before its label is learned from; Gama et al.
+ * 2013, "On evaluating stream learning algorithms").  Pure. */
 #ifndef RELEARN_REPLAY_SCORE_H
 #define RELEARN_REPLAY_SCORE_H
 
@@ -7,8 +7,8 @@
 
 struct score {
     int64_t rows;
-    int64_t correct;      /* classification */
-    double logloss;       /* sum of -log p(label), p clipped to [1e-15, 1] */
+    int64_t correct;         /* classification */
+    double logloss;          /* sum of -log p(label), p clipped to [1e-15, 1] */
     double absolute, square; /* regression: sums */
 };
 void score_class(struct score *s, bool is_correct, double p_of_label);

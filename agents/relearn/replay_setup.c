@@ -1,4 +1,5 @@
-/* Options, the user's data, the pipeline that is declared when none is given, and the installation. */
+/* Options, the user's data, the pipeline that is declared when none is given, and the installation.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,16 +14,46 @@ enum { REST_TIMEOUT_S = 120, MAX_CLASSES = 50, FEW_VALUES = 20 };
 
 const struct conf_option replay_options[] = {
     {.name = "label", .letter = 'l', .meta = "COLUMN", .help = "the column to predict"},
-    {.name = "batch", .type = CONF_INT, .fallback = "1000", .meta = "ROWS", .help = "rows that are published at a time", .min = 10, .max = 10000000},
-    {.name = "pipeline", .letter = 'p', .meta = "FILE", .help = "pipeline to declare; default: one made for the data"},
+    {.name = "batch",
+     .type = CONF_INT,
+     .fallback = "1000",
+     .meta = "ROWS",
+     .help = "rows that are published at a time",
+     .min = 10,
+     .max = 10000000},
+    {.name = "pipeline",
+     .letter = 'p',
+     .meta = "FILE",
+     .help = "pipeline to declare; default: one made for the data"},
     {.name = "segment", .meta = "COLUMN", .help = "segment column of the pipeline that is made"},
-    {.name = "bus", .meta = "BROKERS", .help = "Kafka to run on; default: the installation that runs, else the embedded bus for the time of the replay"},
-    {.name = "data", .letter = 'd', .meta = "DIR", .help = "folder of the installation to use; default: a new one that is removed at the end"},
-    {.name = "prefix", .fallback = "relearn.", .meta = "TEXT", .help = "in front of every topic's name"},
+    {.name = "bus",
+     .meta = "BROKERS",
+     .help = "Kafka to run on; default: the installation that runs, else the embedded bus for the "
+             "time of the replay"},
+    {.name = "data",
+     .letter = 'd',
+     .meta = "DIR",
+     .help = "folder of the installation to use; default: a new one that is removed at the end"},
+    {.name = "prefix",
+     .fallback = "relearn.",
+     .meta = "TEXT",
+     .help = "in front of every topic's name"},
     {.name = "registry", .meta = "URL", .help = "schema registry for a new installation"},
-    {.name = "keep", .type = CONF_BOOL, .fallback = "false", .help = "keep the installation and its folder when it was started for this replay"},
-    {.name = "rest-timeout", .type = CONF_DURATION, .fallback = "120s", .meta = "TIME", .help = "how long the loop may take to come to rest after a batch", .min = 1000, .max = 86400000},
-    {.name = "json", .type = CONF_BOOL, .fallback = "false", .help = "one JSON object on standard output; progress goes to standard error"},
+    {.name = "keep",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "keep the installation and its folder when it was started for this replay"},
+    {.name = "rest-timeout",
+     .type = CONF_DURATION,
+     .fallback = "120s",
+     .meta = "TIME",
+     .help = "how long the loop may take to come to rest after a batch",
+     .min = 1000,
+     .max = 86400000},
+    {.name = "json",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "one JSON object on standard output; progress goes to standard error"},
     {0},
 };
 
@@ -78,12 +109,15 @@ static int compare_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The default pipeline: found by experiment on a public stream with natural drift; see the README. */
+/* The default pipeline: found by experiment on a public stream with natural drift; see the README.
+ */
 static void write_pipeline(struct replay *r, const char *segment, struct buf *b)
 {
     struct label_facts f;
     look_at_labels(r, &f);
-    enum task task = f.distinct <= 2 ? TASK_BINARY : f.is_numeric && f.distinct > FEW_VALUES ? TASK_REGRESSION : TASK_MULTICLASS;
+    enum task task = f.distinct <= 2                           ? TASK_BINARY
+                     : f.is_numeric && f.distinct > FEW_VALUES ? TASK_REGRESSION
+                                                               : TASK_MULTICLASS;
     const int64_t min_rows = (int64_t)r->batch / 20 > 10 ? (int64_t)r->batch / 20 : 10;
     buf_addf(b, "apiVersion: relearn/v1\nkind: Pipeline\nname: %s\n", r->name);
     buf_addf(b, "dataset: {name: %s, label: \"%s\"", r->name, r->table.names[r->label]);
@@ -97,13 +131,22 @@ static void write_pipeline(struct replay *r, const char *segment, struct buf *b)
         buf_add_str(b, "]\n");
     }
     buf_add_str(b, "split: {by: order, valid: 0, test: 0.1}\n");
-    buf_add_str(b, "train:\n  trainer: xgboost\n  window: {snapshots: 8}\n  params: {max_depth: 4, eta: 0.1, rounds: 50}\n");
-    buf_add_str(b, "plan:\n  on: [dataset, drift]\n  quiet: 0s\n  cooldown: {after_promotion: 0s, after_rejection: 0s, after_failure: 0s}\n  budget: {runs_per_day: 10000}\n");
+    buf_add_str(b, "train:\n  trainer: xgboost\n  window: {snapshots: 8}\n  params: {max_depth: 4, "
+                   "eta: 0.1, rounds: 50}\n");
+    buf_add_str(b, "plan:\n  on: [dataset, drift]\n  quiet: 0s\n  cooldown: {after_promotion: 0s, "
+                   "after_rejection: 0s, after_failure: 0s}\n  budget: {runs_per_day: 10000}\n");
     const char *metric = task == TASK_REGRESSION ? "rmse" : "logloss";
-    buf_addf(b, "evaluate: {metrics: [%s]}\n", task == TASK_REGRESSION ? "rmse, mae" : "logloss, accuracy");
-    buf_addf(b, "gate:\n  min_rows: %lld\n  rules:\n    - {metric: %s, no_worse_than: champion, by: %.6g}\n", (long long)min_rows, metric, task == TASK_REGRESSION ? 0.02 * f.stddev : 0.02);
+    buf_addf(b, "evaluate: {metrics: [%s]}\n",
+             task == TASK_REGRESSION ? "rmse, mae" : "logloss, accuracy");
+    buf_addf(b,
+             "gate:\n  min_rows: %lld\n  rules:\n    - {metric: %s, no_worse_than: champion, by: "
+             "%.6g}\n",
+             (long long)min_rows, metric, task == TASK_REGRESSION ? 0.02 * f.stddev : 0.02);
     buf_add_str(b, "deploy: {strategy: replace}\n");
-    buf_addf(b, "monitor:\n  window: {predictions: %zu}\n  drift: {metric: psi, threshold: 0.2, consecutive: 2}\n", r->batch);
+    buf_addf(b,
+             "monitor:\n  window: {predictions: %zu}\n  drift: {metric: psi, threshold: 0.2, "
+             "consecutive: 2}\n",
+             r->batch);
 }
 
 static int take_pipeline(struct replay *r, struct err *err)
@@ -119,10 +162,12 @@ static int take_pipeline(struct replay *r, struct err *err)
         r->name = name_of_file(args[0]);
         write_pipeline(r, conf_str(r->conf, "segment"), &yaml);
     }
-    if (pipeline_parse(buf_slice(&yaml), file ? file : "the pipeline made for the data", &r->pipeline, err))
+    if (pipeline_parse(buf_slice(&yaml), file ? file : "the pipeline made for the data",
+                       &r->pipeline, err))
         return -1;
     if (strcmp(r->pipeline->label, r->table.names[r->label]) != 0)
-        return err_inval(err, "the pipeline's label is %s, --label says %s", r->pipeline->label, r->table.names[r->label]);
+        return err_inval(err, "the pipeline's label is %s, --label says %s", r->pipeline->label,
+                         r->table.names[r->label]);
     free_ptr(&r->name);
     r->name = xstrdup(r->pipeline->name);
     r->dataset = xstrdup(r->pipeline->dataset);
@@ -141,7 +186,8 @@ static void find_text_columns(struct replay *r)
             r->is_text[c] = !table_is_missing(cell) && str_to_double(cell, &v);
         }
         for (size_t k = 0; k < r->pipeline->n_columns; k++)
-            if (strcmp(r->pipeline->columns[k].name, r->table.names[c]) == 0 && r->pipeline->columns[k].type == COLUMN_CATEGORY)
+            if (strcmp(r->pipeline->columns[k].name, r->table.names[c]) == 0 &&
+                r->pipeline->columns[k].type == COLUMN_CATEGORY)
                 r->is_text[c] = true;
         if (r->pipeline->segment && strcmp(r->pipeline->segment, r->table.names[c]) == 0)
             r->is_text[c] = true;
@@ -171,7 +217,11 @@ int replay_setup(struct replay *r, int argc, char **argv, struct err *err)
     if (take_pipeline(r, err))
         return -1;
     find_text_columns(r);
-    r->source = (struct row_source){.table = &r->table, .label = r->label, .is_text = r->is_text, .model = r->name, .task = r->pipeline->task};
+    r->source = (struct row_source){.table = &r->table,
+                                    .label = r->label,
+                                    .is_text = r->is_text,
+                                    .model = r->name,
+                                    .task = r->pipeline->task};
     r->naive = naive_new(r->pipeline->task);
     r->by_batch = xcalloc(r->table.rows / r->batch + 2, sizeof(*r->by_batch));
     r->answers = xcalloc(r->batch, sizeof(*r->answers));
@@ -183,7 +233,10 @@ int replay_setup(struct replay *r, int argc, char **argv, struct err *err)
 
 static int start_own(struct replay *r, struct err *err)
 {
-    struct installation_options o = {.brokers = conf_str(r->conf, "bus"), .prefix = conf_str(r->conf, "prefix"), .registry = conf_str(r->conf, "registry"), .is_quiet = r->is_json};
+    struct installation_options o = {.brokers = conf_str(r->conf, "bus"),
+                                     .prefix = conf_str(r->conf, "prefix"),
+                                     .registry = conf_str(r->conf, "registry"),
+                                     .is_quiet = r->is_json};
     o.n_x = conf_x(r->conf, &o.x);
     const char *data = conf_str(r->conf, "data");
     if (!data) {
@@ -212,7 +265,8 @@ static int find_or_start(struct replay *r, struct err *err)
 
 static int declare(struct replay *r, struct err *err)
 {
-    struct json *j = client_post(r->client, r->in.console_url, "/v1/pipelines", "application/yaml", slice_str(r->yaml), err);
+    struct json *j = client_post(r->client, r->in.console_url, "/v1/pipelines", "application/yaml",
+                                 slice_str(r->yaml), err);
     json_free(j);
     return j ? 0 : -1;
 }
@@ -227,10 +281,12 @@ int replay_begin(struct replay *r, struct err *err)
     r->work_dir = fsx_join(r->in.data, "replay");
     if (fsx_mkdirs(r->work_dir, err))
         return -1;
-    if (replay_log_open(r->loop, r->in.brokers, r->in.prefix, r->in.data, x, n_x, r->name, &r->log, err))
+    if (replay_log_open(r->loop, r->in.brokers, r->in.prefix, r->in.data, x, n_x, r->name, &r->log,
+                        err))
         return -1;
     replay_log_on_event(r->log, replay_narrate, r);
-    replay_say(r, "declaring pipeline %s (%s, label %s)", r->name, task_str(r->pipeline->task), r->pipeline->label);
+    replay_say(r, "declaring pipeline %s (%s, label %s)", r->name, task_str(r->pipeline->task),
+               r->pipeline->label);
     return declare(r, err);
 }
 

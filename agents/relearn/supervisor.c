@@ -1,5 +1,5 @@
-/* The supervisor's life.  Order: lock, bus, topics, agents, announce.  Stopping goes the other way round:
- * agents first, the bus last, so that what they owe is still taken. */
+/* The supervisor's life.  Order: lock, bus, topics, agents, announce.  Stopping goes the other way
+ * round: agents first, the bus last, so that what they owe is still taken. */
 #include "agents/relearn/supervisor.h"
 
 #include <errno.h>
@@ -18,20 +18,44 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-static const char *const AGENTS[] = {"ingest", "plan", "train", "evaluate", "gate", "deploy", "serve", "monitor", "console"};
+static const char *const AGENTS[] = {"ingest", "plan",  "train",   "evaluate", "gate",
+                                     "deploy", "serve", "monitor", "console"};
 
 static const struct conf_option OPTIONS[] = {
-    {.name = "data", .fallback = "relearn-data", .meta = "DIR", .help = "folder of the installation"},
+    {.name = "data",
+     .fallback = "relearn-data",
+     .meta = "DIR",
+     .help = "folder of the installation"},
     {.name = "brokers", .meta = "HOST:PORT,...", .help = "Kafka; none: the embedded bus"},
-    {.name = "prefix", .fallback = "relearn.", .meta = "TEXT", .help = "in front of every topic's name"},
-    {.name = "partitions", .type = CONF_INT, .fallback = "0", .meta = "N", .help = "of topics that are created; 0: the default", .max = 1000},
+    {.name = "prefix",
+     .fallback = "relearn.",
+     .meta = "TEXT",
+     .help = "in front of every topic's name"},
+    {.name = "partitions",
+     .type = CONF_INT,
+     .fallback = "0",
+     .meta = "N",
+     .help = "of topics that are created; 0: the default",
+     .max = 1000},
     {.name = "registry", .meta = "URL", .help = "schema registry"},
     {.name = "artifacts", .meta = "URL", .help = "artefact store"},
-    {.name = "by-group", .type = CONF_BOOL, .fallback = "false", .help = "share work by consumer groups instead of by numbers"},
-    {.name = "console-listen", .fallback = "127.0.0.1:0", .meta = "HOST:PORT", .help = "where console answers"},
-    {.name = "serve-listen", .fallback = "127.0.0.1:0", .meta = "HOST:PORT", .help = "where the first instance of serve answers"},
+    {.name = "by-group",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "share work by consumer groups instead of by numbers"},
+    {.name = "console-listen",
+     .fallback = "127.0.0.1:0",
+     .meta = "HOST:PORT",
+     .help = "where console answers"},
+    {.name = "serve-listen",
+     .fallback = "127.0.0.1:0",
+     .meta = "HOST:PORT",
+     .help = "where the first instance of serve answers"},
     {.name = "scale", .meta = "AGENT=N,...", .help = "instances of each agent; default 1"},
-    {.name = "log-level", .fallback = "info", .meta = "LEVEL", .help = "debug, info, warn or error"},
+    {.name = "log-level",
+     .fallback = "info",
+     .meta = "LEVEL",
+     .help = "debug, info, warn or error"},
     {0},
 };
 
@@ -104,7 +128,8 @@ static void start_agents(struct supervisor *s)
     if (!s->is_embedded) {
         struct bus_conf bus = {.brokers = s->brokers, .client_id = "relearn-up"};
         bus.n_x = conf_x(s->conf, &bus.x);
-        if (topics_create(&bus, conf_str(s->conf, "prefix"), (int)conf_int(s->conf, "partitions"), 0, &err)) {
+        if (topics_create(&bus, conf_str(s->conf, "prefix"), (int)conf_int(s->conf, "partitions"),
+                          0, &err)) {
             fail(s, &err);
             return;
         }
@@ -119,7 +144,9 @@ static void start_agents(struct supervisor *s)
 void supervisor__ready(struct supervisor *s, struct child *c)
 {
     struct err err = {0};
-    log_info("child.ready", "instance=%s pid=%d url=%s ms=%lld", c->instance, c->job ? job_pid(c->job) : 0, c->url, (long long)(clk_mono_ms(&clk_system) - c->started_mono_ms));
+    log_info("child.ready", "instance=%s pid=%d url=%s ms=%lld", c->instance,
+             c->job ? job_pid(c->job) : 0, c->url,
+             (long long)(clk_mono_ms(&clk_system) - c->started_mono_ms));
     if (c->is_broker && !s->brokers) {
         s->brokers = xstrdup(c->url);
         start_agents(s);
@@ -177,7 +204,8 @@ static void on_stop_timer(void *ctx)
     struct supervisor *s = ctx;
     for (size_t i = 0; i < s->n_children; i++)
         if (s->children[i]->job) {
-            log_warn("child.killed", "instance=%s reason=did_not_stop_in_time", s->children[i]->instance);
+            log_warn("child.killed", "instance=%s reason=did_not_stop_in_time",
+                     s->children[i]->instance);
             kill(job_pid(s->children[i]->job), SIGKILL);
         }
     loop_timer_start(s->stop_timer, 1000);
@@ -205,15 +233,16 @@ static bool is_agent(const char *name)
     return false;
 }
 
-/* Shares are numbers of a whole: when the whole changes every instance is started anew (serve and console,
- * which have no partitions, just come and go). */
+/* Shares are numbers of a whole: when the whole changes every instance is started anew (serve and
+ * console, which have no partitions, just come and go). */
 int supervisor__scale(struct supervisor *s, const char *agent, int n, struct err *err)
 {
     if (!is_agent(agent))
         return err_inval(err, "there is no agent %s", agent);
     if (n < 1 || n > SUPERVISOR_MAX_INSTANCES)
         return err_inval(err, "%s=%d: give 1 to %d instances", agent, n, SUPERVISOR_MAX_INSTANCES);
-    bool is_shared = strcmp(agent, "serve") != 0 && strcmp(agent, "console") != 0 && !conf_bool(s->conf, "by-group");
+    bool is_shared = strcmp(agent, "serve") != 0 && strcmp(agent, "console") != 0 &&
+                     !conf_bool(s->conf, "by-group");
     int have = 0;
     for (size_t i = s->n_children; i > 0; i--) {
         struct child *c = s->children[i - 1];
@@ -240,7 +269,8 @@ static int lock(struct supervisor *s, struct err *err)
     if (s->lock_fd < 0)
         return err_io(err, "%s: %s", path, strerror(errno));
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB))
-        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already", s->data);
+        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already",
+                       s->data);
     return 0;
 }
 
@@ -260,7 +290,8 @@ static int prepare(struct supervisor *s, struct err *err)
     s->log_dir = fsx_join(s->data, "log");
     if (fsx_mkdirs(s->run_dir, err) || fsx_mkdirs(s->log_dir, err) || lock(s, err))
         return -1;
-    return httpd_open(s->loop, "127.0.0.1:0", (size_t)64 << 10, supervisor__on_http, s, &s->httpd, err);
+    return httpd_open(s->loop, "127.0.0.1:0", (size_t)64 << 10, supervisor__on_http, s, &s->httpd,
+                      err);
 }
 
 static void on_signal(void *ctx)
@@ -274,7 +305,8 @@ int supervisor_main(int argc, char **argv)
     struct supervisor s = {.lock_fd = -1};
     struct err err = {0};
     log_init("supervisor", LOG_INFO);
-    if (conf_parse(tables, argc, argv, &s.conf, &err) || loop_new(&s.loop, &err) || prepare(&s, &err)) {
+    if (conf_parse(tables, argc, argv, &s.conf, &err) || loop_new(&s.loop, &err) ||
+        prepare(&s, &err)) {
         fprintf(stderr, "relearn supervise: %s\n", err.msg);
         return 1;
     }

@@ -117,11 +117,14 @@ static void on_done(void *ctx, const struct job_result *r)
     enum { EXIT_AGAIN = 75 };
     if (c->is_wanted && !c->s->is_stopping) {
         int64_t up_ms = clk_mono_ms(&clk_system) - c->started_mono_ms;
-        c->pause_ms = up_ms >= STABLE_MS || !c->pause_ms ? PAUSE_MIN_MS : c->pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : c->pause_ms * 2;
+        c->pause_ms = up_ms >= STABLE_MS || !c->pause_ms ? PAUSE_MIN_MS
+                      : c->pause_ms * 2 > PAUSE_MAX_MS   ? PAUSE_MAX_MS
+                                                         : c->pause_ms * 2;
         int pause_ms = r->exit_code == EXIT_AGAIN ? PAUSE_MIN_MS : c->pause_ms;
         c->restarts++;
         c->state = CHILD_PAUSING;
-        log_warn("child.died", "instance=%s exit=%d signal=%d restarts=%d pause_ms=%d", c->instance, r->exit_code, r->signal, c->restarts, pause_ms);
+        log_warn("child.died", "instance=%s exit=%d signal=%d restarts=%d pause_ms=%d", c->instance,
+                 r->exit_code, r->signal, c->restarts, pause_ms);
         loop_timer_start(c->timer, pause_ms);
         return;
     }
@@ -131,7 +134,8 @@ static void on_done(void *ctx, const struct job_result *r)
         supervisor__ended(c->s, c);
 }
 
-static void add(const char **argv, size_t *n, struct arena *mem, const char *name, const char *value)
+static void add(const char **argv, size_t *n, struct arena *mem, const char *name,
+                const char *value)
 {
     argv[(*n)++] = arena_printf(mem, "--%s=%s", name, value);
 }
@@ -142,7 +146,8 @@ static void broker_arguments(const struct child *c, const char **argv, size_t *n
     add(argv, n, mem, "journal", arena_printf(mem, "%s/journal", s->data));
     add(argv, n, mem, "prefix", conf_str(s->conf, "prefix"));
     if (conf_int(s->conf, "partitions") > 0)
-        add(argv, n, mem, "partitions", arena_printf(mem, "%lld", (long long)conf_int(s->conf, "partitions")));
+        add(argv, n, mem, "partitions",
+            arena_printf(mem, "%lld", (long long)conf_int(s->conf, "partitions")));
     const char *colon = s->brokers ? strrchr(s->brokers, ':') : NULL;
     if (colon) /* started again: clients know the old port */
         add(argv, n, mem, "port", colon + 1);
@@ -181,10 +186,15 @@ static const char *const *environment(struct arena *mem)
     while (environ[n])
         n++;
     const char **env = arena_alloc(mem, (n + 1) * sizeof(*env));
-    static const char *const KEPT[] = {"PATH=", "HOME=", "TMPDIR=", "LANG=", "RELEARN_", "OMP_", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH=", "SSL_", "http_proxy=", "https_proxy=", "no_proxy="};
+    static const char *const KEPT[] = {
+        "PATH=",         "HOME=",         "TMPDIR=",          "LANG=",
+        "RELEARN_",      "OMP_",          "ASAN_OPTIONS=",    "UBSAN_OPTIONS=",
+        "LSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH=", "SSL_",
+        "http_proxy=",   "https_proxy=",  "no_proxy="};
     for (size_t i = 0; i < n; i++)
         for (size_t w = 0; w < ARRAY_LEN(KEPT); w++)
-            if (str_has_prefix(environ[i], KEPT[w]) && !str_has_prefix(environ[i], "RELEARN_BROKERS=")) {
+            if (str_has_prefix(environ[i], KEPT[w]) &&
+                !str_has_prefix(environ[i], "RELEARN_BROKERS=")) {
                 env[k++] = environ[i];
                 break;
             }

@@ -1,4 +1,5 @@
-/* Shared by supervisor.c (life, starting order), supervisor_child.c (one process), supervisor_http.c. */
+/* Shared by supervisor.c (life, starting order), supervisor_child.c (one process),
+ * supervisor_http.c. */
 #ifndef RELEARN_SUPERVISOR_INTERNAL_H
 #define RELEARN_SUPERVISOR_INTERNAL_H
 
@@ -11,10 +12,10 @@
 
 enum {
     SUPERVISOR_MAX_CHILDREN = 200,
-    PAUSE_MIN_MS = 200,     /* before a dead agent is started again; doubles ... */
-    PAUSE_MAX_MS = 30000,   /* ... up to here */
-    STABLE_MS = 30000,      /* up for so long: the pause starts small again */
-    READY_LOOK_MS = 30,     /* between two looks whether an instance is ready */
+    PAUSE_MIN_MS = 200,   /* before a dead agent is started again; doubles ... */
+    PAUSE_MAX_MS = 30000, /* ... up to here */
+    STABLE_MS = 30000,    /* up for so long: the pause starts small again */
+    READY_LOOK_MS = 30,   /* between two looks whether an instance is ready */
     STOP_PATIENCE_MS = 30000,
 };
 
@@ -34,7 +35,7 @@ struct child {
     struct loop_timer *timer; /* pause, or the next look at readiness */
     bool is_looking;          /* a look is on the pool */
     bool look_result;
-    bool is_wanted;           /* false: ends for good */
+    bool is_wanted; /* false: ends for good */
 };
 
 struct supervisor {

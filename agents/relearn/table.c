@@ -58,7 +58,8 @@ static int read_field(struct reader *r, const char **ret, bool *ret_last, struct
     return 0;
 }
 
-static int read_record(struct reader *r, const char **cells, size_t cap, size_t *ret_n, struct err *err)
+static int read_record(struct reader *r, const char **cells, size_t cap, size_t *ret_n,
+                       struct err *err)
 {
     bool last = false;
     size_t n = 0, line = r->line;
@@ -78,7 +79,8 @@ static int read_rows(struct table *t, struct reader *r, struct err *err)
     while (r->p < r->end) {
         const char *from = r->p;
         size_t line = r->line;
-        if (*r->p == '\n' || (*r->p == '\r' && r->p + 1 < r->end && r->p[1] == '\n' && r->p + 2 == r->end)) {
+        if (*r->p == '\n' ||
+            (*r->p == '\r' && r->p + 1 < r->end && r->p[1] == '\n' && r->p + 2 == r->end)) {
             r->p += *r->p == '\r' ? 2 : 1; /* an empty line */
             r->line++;
             continue;
@@ -87,7 +89,8 @@ static int read_rows(struct table *t, struct reader *r, struct err *err)
         if (read_record(r, t->cells + n_cells, t->n_columns, &n, err))
             return -1;
         if (n != t->n_columns)
-            return err_inval(err, "%s:%zu: %zu fields, the header has %zu", r->path, line, n, t->n_columns);
+            return err_inval(err, "%s:%zu: %zu fields, the header has %zu", r->path, line, n,
+                             t->n_columns);
         n_cells += n;
         t->records = xgrow(t->records, &cap_records, t->rows + 1, sizeof(*t->records));
         t->records[t->rows++] = (struct slice){from, (size_t)(r->p - from)};
@@ -106,7 +109,8 @@ int table_open(const char *path, struct table *ret, struct err *err)
         r.p += 3;
     r.start = r.p;
     t.names = xcalloc(TABLE_MAX_COLUMNS, sizeof(*t.names));
-    int rc = r.p == r.end ? err_inval(err, "%s: the file is empty", path) : read_record(&r, t.names, TABLE_MAX_COLUMNS, &t.n_columns, err);
+    int rc = r.p == r.end ? err_inval(err, "%s: the file is empty", path)
+                          : read_record(&r, t.names, TABLE_MAX_COLUMNS, &t.n_columns, err);
     t.header = (struct slice){r.start, (size_t)(r.p - r.start)};
     if (rc || read_rows(&t, &r, err)) {
         table_close(&t);

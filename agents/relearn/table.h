@@ -1,5 +1,5 @@
-/* A CSV file in memory, for command lines: header, records, fields as text.  RFC 4180; the agents read
- * data with ingest's streaming reader, which is another thing. */
+/* A CSV file in memory, for command lines: header, records, fields as text.  RFC 4180; the agents
+ * read data with ingest's streaming reader, which is another thing. */
 #ifndef RELEARN_TABLE_H
 #define RELEARN_TABLE_H
 
@@ -13,10 +13,11 @@
 
 struct table {
     size_t rows, n_columns;
-    const char **names;    /* n_columns */
-    const char **cells;    /* rows x n_columns, NUL-terminated */
-    struct slice *records; /* rows: the raw bytes with their line end, to be copied into other files */
-    struct slice header;   /* raw, with its line end */
+    const char **names; /* n_columns */
+    const char **cells; /* rows x n_columns, NUL-terminated */
+    struct slice
+        *records; /* rows: the raw bytes with their line end, to be copied into other files */
+    struct slice header; /* raw, with its line end */
     struct fsx_map map;
     struct arena arena;
 };

@@ -28,14 +28,17 @@ static const struct row ROWS[RECORD_COUNT] = {
     [RECORD_DEAD_LETTERED] = {"every agent", "30 days", 1, false, 30},
 };
 
-struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication, char *name, size_t name_size)
+struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication,
+                                 char *name, size_t name_size)
 {
     enum { DAY_MS = 24 * 3600 * 1000 };
     const struct row *row = &ROWS[r];
     snprintf(name, name_size, "%s%s", prefix, record_topic(r));
     return (struct bus_topic_spec){
         .name = name,
-        .partitions = row->partitions ? row->partitions : partitions > 0 ? partitions : TOPICS_PARTITIONS,
+        .partitions = row->partitions  ? row->partitions
+                      : partitions > 0 ? partitions
+                                       : TOPICS_PARTITIONS,
         .replication = replication > 0 ? replication : -1,
         .compacted = row->compacted,
         .retention_ms = row->retention_days < 0 ? -1 : row->retention_days * DAY_MS,
@@ -59,7 +62,8 @@ static void ignore_topic(void *ctx, const char *name, const char *what)
     (void)what;
 }
 
-int topics_create(const struct bus_conf *bus, const char *prefix, int partitions, int replication, struct err *err)
+int topics_create(const struct bus_conf *bus, const char *prefix, int partitions, int replication,
+                  struct err *err)
 {
     enum { TIMEOUT_MS = 30000, NAME_SIZE = 256 };
     struct bus_topic_spec specs[RECORD_COUNT];

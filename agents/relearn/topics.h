@@ -1,4 +1,5 @@
-/* The catalogue of topics: partitions, retention, replication.  One place for what is created and checked. */
+/* The catalogue of topics: partitions, retention, replication.  One place for what is created and
+ * checked. */
 #ifndef RELEARN_TOPICS_H
 #define RELEARN_TOPICS_H
 
@@ -8,11 +9,14 @@
 enum { TOPICS_PARTITIONS = 12 };
 
 /* Of one record's topic; name lives in the caller's buffer. partitions 0: the default. */
-struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication, char *name, size_t name_size);
+struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication,
+                                 char *name, size_t name_size);
 /* Who writes it, and how long it is kept, in words. */
 const char *topic_writer(enum record r);
 const char *topic_kept(enum record r);
-/* Creates what is missing.  replication 0: 3 where the cluster has three brokers... the broker's default. */
-int topics_create(const struct bus_conf *bus, const char *prefix, int partitions, int replication, struct err *err) WARN_UNUSED;
+/* Creates what is missing.  replication 0: 3 where the cluster has three brokers... the broker's
+ * default. */
+int topics_create(const struct bus_conf *bus, const char *prefix, int partitions, int replication,
+                  struct err *err) WARN_UNUSED;
 
 #endif

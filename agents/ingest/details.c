@@ -24,6 +24,11 @@ static const char *rows(int64_t n)
     return n == 1 ? "row" : "rows";
 }
 
+static const char *rows_have(int64_t n)
+{
+    return n == 1 ? "row has" : "rows have";
+}
+
 static void list_allowed(const char *const *items, size_t n, struct buf *out)
 {
     for (size_t i = 0; i < n && i < ALLOWED_SHOWN; i++) {
@@ -39,8 +44,8 @@ static void detail_allowed(struct report *r, const struct tally *t, const struct
     CLEANUP(buf_fini) struct buf list = {0};
 
     list_allowed(c->rule->allowed, c->rule->n_allowed, &list);
-    report_detail(r, t->column, t->rule, "%s is allowed; %lld %s have another value.", list.data,
-                  (long long)t->count, rows(t->count));
+    report_detail(r, t->column, t->rule, "%s is allowed; %lld %s another value.", list.data,
+                  (long long)t->count, rows_have(t->count));
 }
 
 static void detail_label(const struct sheet *s, struct report *r, const struct tally *t)
@@ -69,8 +74,8 @@ static void detail_type(struct report *r, const struct tally *t, const struct co
     long long n = (long long)t->count;
 
     if (c->role == ROLE_TIME)
-        report_detail(r, t->column, t->rule,
-                      "a number or a date is wanted as time; %lld %s have none.", n, rows(n));
+        report_detail(r, t->column, t->rule, "a number or a date is wanted as time; %lld %s none.",
+                      n, rows_have(n));
     else if (type == COLUMN_CATEGORY && !c->rule)
         report_detail(
             r, t->column, t->rule,
@@ -78,7 +83,7 @@ static void detail_type(struct report *r, const struct tally *t, const struct co
             "see which rows are no number.",
             wanted(type), n, rows(n));
     else
-        report_detail(r, t->column, t->rule, "%s; %lld %s have none.", wanted(type), n, rows(n));
+        report_detail(r, t->column, t->rule, "%s; %lld %s none.", wanted(type), n, rows_have(n));
 }
 
 static void detail_column(const struct sheet *s, struct report *r, const struct tally *t)
@@ -91,12 +96,12 @@ static void detail_column(const struct sheet *s, struct report *r, const struct 
         detail_type(r, t, c);
         break;
     case BROKEN_MIN:
-        report_detail(r, t->column, t->rule, "at least %.15g is wanted; %lld %s have less.",
-                      c->rule->min, n, rows(n));
+        report_detail(r, t->column, t->rule, "at least %.15g is wanted; %lld %s less.",
+                      c->rule->min, n, rows_have(n));
         break;
     case BROKEN_MAX:
-        report_detail(r, t->column, t->rule, "at most %.15g is wanted; %lld %s have more.",
-                      c->rule->max, n, rows(n));
+        report_detail(r, t->column, t->rule, "at most %.15g is wanted; %lld %s more.", c->rule->max,
+                      n, rows_have(n));
         break;
     case BROKEN_ALLOWED:
         detail_allowed(r, t, c);
@@ -115,8 +120,8 @@ static void detail_column(const struct sheet *s, struct report *r, const struct 
         break;
     case BROKEN_SEGMENTS:
         report_detail(r, t->column, t->rule,
-                      "a segment is 1 to 64 of A-Z a-z 0-9 . _ -%s; %lld %s have no such value.",
-                      s->p->n_segments ? " and one that the pipeline lists" : "", n, rows(n));
+                      "a segment is 1 to 64 of A-Z a-z 0-9 . _ -%s; %lld %s no such value.",
+                      s->p->n_segments ? " and one that the pipeline lists" : "", n, rows_have(n));
         break;
     default:
         break;
@@ -135,7 +140,7 @@ void sheet__details(const struct sheet *s, struct report *r)
             detail_column(s, r, t);
         else if (t->rule == BROKEN_CSV)
             report_detail(r, t->column, t->rule,
-                          "%lld %s have another number of fields than the header's %zu.", n,
-                          rows(n), s->n_columns);
+                          "%lld %s another number of fields than the header's %zu.", n,
+                          rows_have(n), s->n_columns);
     }
 }

@@ -149,7 +149,9 @@ static void reject_label(struct sheet *s, struct segment *g, const char *before,
 /* [negative, positive]: positive as declared, else the greater of the two. */
 static void order_binary(struct sheet *s, struct segment *g, struct settled *d)
 {
-    const char *positive = s->p->positive;
+    char name[CATEGORY_MAX_BYTES + 1];
+    const char *positive =
+        s->p->positive ? class_name(slice_str(s->p->positive), name, sizeof(name)).p : NULL;
     CLEANUP(buf_fini) struct buf before = {0};
 
     if (d->n_classes > 2) {

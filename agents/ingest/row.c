@@ -143,6 +143,7 @@ static int keep(struct verdict *v, float label, uint64_t hash, struct err *err)
 static void text_cell(struct verdict *v, struct column *c, struct slice text, float *label)
 {
     double t = NAN;
+    bool is_time;
     int rule;
 
     switch (c->role) {
@@ -160,7 +161,8 @@ static void text_cell(struct verdict *v, struct column *c, struct slice text, fl
             v->g->missing[c - v->s->columns]++;
             break;
         }
-        take_time(v, c, cell_time(text, &t), t, text);
+        is_time = cell_time(text, &t);
+        take_time(v, c, is_time, t, text);
         break;
     default:
         break;

@@ -6,6 +6,7 @@
 
 #include "agents/ingest/csv.h"
 #include "agents/ingest/value.h"
+#include "common/snapshot.h"
 
 enum { NAMES_SHOWN = 12 }; /* of the header, in a message */
 static const size_t SPOOL_MEMORY_BYTES = (size_t)24 << 20;
@@ -53,8 +54,14 @@ static void open_column(struct column *c, const struct pipeline *p, struct slice
         c->max = (float)c->rule->max;
     c->is_missing_a_row_rule = c->rule->missing_at_most == 0 && c->severity == VIOLATION_QUARANTINE;
     c->is_closed = c->rule->n_allowed > 0;
-    for (size_t i = 0; i < c->rule->n_allowed; i++)
-        strset_add(&c->categories, slice_str(c->rule->allowed[i]));
+    for (size_t i = 0; i < c->rule->n_allowed; i++) {
+        struct slice value = slice_str(c->rule->allowed[i]);
+        char label[CATEGORY_MAX_BYTES + 1];
+
+        if (c->role == ROLE_LABEL)
+            value = class_name(value, label, sizeof(label));
+        strset_add(&c->categories, value);
+    }
 }
 
 /* ---- the header as a whole ---- */
@@ -185,8 +192,11 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
         }
     }
     number_features(s);
-    for (size_t k = 0; k < p->n_classes; k++)
-        strset_add(&s->classes, slice_str(p->classes[k]));
+    for (size_t k = 0; k < p->n_classes; k++) {
+        char name[CATEGORY_MAX_BYTES + 1];
+
+        strset_add(&s->classes, class_name(slice_str(p->classes[k]), name, sizeof(name)));
+    }
     check_names(s);
     if (s->report.is_rejected)
         return;

@@ -179,6 +179,12 @@ static void rollback_command(const struct line *l, const struct operator_command
                by, ret);
         return;
     }
+    if (to->generation == now->generation && !rollout_is_under_way(l)) {
+        refuse(
+            arena_printf(arena, "generation %lld is in service already", (long long)to->generation),
+            by, ret);
+        return;
+    }
     go_back(l, to,
             arena_printf(arena, "rolled back by %s to the model of generation %lld%s%s", by,
                          (long long)to->generation, c->reason && c->reason[0] ? ": " : "",

@@ -130,6 +130,20 @@ static void refuse(struct gate_owed *ret, const struct operator_commanded *c, co
         .verdict = "refused", .reason = reason, .by = c->by, .deadline_unix_ms = ABSENT_I64};
 }
 
+/* The operator looked at one state; what is asked for must not happen in another. */
+static bool has_moved(const struct line *l, const struct operator_commanded *c, struct arena *arena,
+                      struct gate_owed *ret)
+{
+    if (c->generation == ABSENT_I64 || c->generation == l->generation)
+        return false;
+    refuse(ret, c,
+           arena_printf(arena,
+                        "the state moved: the command was given at generation %lld, the line is "
+                        "at %lld; look again",
+                        (long long)c->generation, (long long)l->generation));
+    return true;
+}
+
 static void decide_waiting(const struct line *l, const struct operator_commanded *c,
                            struct arena *arena, struct gate_owed *ret)
 {
@@ -192,6 +206,8 @@ static bool owes_command(const struct line *l, struct arena *arena, struct gate_
             continue;
         ret->kind = GATE_DECIDE;
         ret->cause = ev;
+        if (has_moved(l, c, arena, ret))
+            return true;
         if (is(c->command, "force"))
             force(l, c, arena, ret);
         else

@@ -27,9 +27,10 @@ static bool is_comparison(enum rule_kind k)
     return k == RULE_NO_WORSE_THAN || k == RULE_BETTER_THAN;
 }
 
-/* a >= bound by point, or by an interval that lies wholly on one side. */
-static enum verdict at_least(double value, double low, double high, double bound, bool by_interval,
-                             bool strict)
+/* A gain of at least (strict: more than) the bound, by point or by an interval that lies wholly on
+ * one side. */
+static enum verdict gains(double value, double low, double high, double bound, bool by_interval,
+                          bool strict)
 {
     if (!by_interval)
         return (strict ? value > bound : value >= bound) ? PASS : FAIL;
@@ -40,28 +41,20 @@ static enum verdict at_least(double value, double low, double high, double bound
     return (strict ? high <= bound : high < bound) ? FAIL : INCONCLUSIVE;
 }
 
+/* A floor or a ceiling holds by point: the interval of an evaluation is the difference's. */
 static void judge_value(const struct gate_rule *r, const struct evaluation_metric *m,
                         struct judged *j)
 {
+    bool is_floor = r->kind == RULE_AT_LEAST;
     j->value = m->candidate;
     j->threshold = r->bound;
-    if (!isfinite(m->candidate)) {
-        snprintf(j->reason, sizeof(j->reason), "%s is undefined: %s", r->metric,
-                 m->undefined ? m->undefined : "not a finite number");
-        return;
+    if (!isfinite(m->champion)) { /* without a champion the interval is the candidate's */
+        j->low = m->low;
+        j->high = m->high;
     }
-    bool has_own_interval =
-        !isfinite(m->champion); /* without a champion the interval is the candidate's */
-    j->low = has_own_interval ? m->low : NAN;
-    j->high = has_own_interval ? m->high : NAN;
-    if (r->kind == RULE_AT_LEAST)
-        j->verdict = at_least(m->candidate, j->low, j->high, r->bound,
-                              r->by_interval && has_own_interval, false);
-    else
-        j->verdict = at_least(-m->candidate, -j->high, -j->low, -r->bound,
-                              r->by_interval && has_own_interval, false);
+    j->verdict = (is_floor ? m->candidate >= r->bound : m->candidate <= r->bound) ? PASS : FAIL;
     snprintf(j->reason, sizeof(j->reason), "%s is %.5g, %s %.5g is asked", r->metric, m->candidate,
-             r->kind == RULE_AT_LEAST ? "at least" : "at most", r->bound);
+             is_floor ? "at least" : "at most", r->bound);
 }
 
 static void judge_difference(const struct gate_rule *r, const struct evaluation_metric *m,
@@ -82,9 +75,9 @@ static void judge_difference(const struct gate_rule *r, const struct evaluation_
         return;
     }
     if (r->kind == RULE_NO_WORSE_THAN)
-        j->verdict = at_least(gain, low, high, -r->by, r->by_interval, false);
+        j->verdict = gains(gain, low, high, -r->by, r->by_interval, false);
     else
-        j->verdict = at_least(gain, low, high, r->by, r->by_interval, true);
+        j->verdict = gains(gain, low, high, r->by, r->by_interval, true);
     snprintf(j->reason, sizeof(j->reason),
              "%s is %.5g against the champion's %.5g, %.5g %s [%.5g, %.5g]", r->metric,
              m->candidate, m->champion, fabs(m->difference), gain >= 0 ? "better" : "worse", m->low,
@@ -107,6 +100,9 @@ static void judge_entry(const struct pipeline *p, const struct gate_rule *r,
                  (long long)m->rows, r->metric, (long long)p->min_rows);
         if (r->slice) /* a thin slice must not hold up a model that is good on all rows */
             j->severity = SEVERITY_OBSERVE;
+    } else if (!isfinite(m->candidate)) {
+        snprintf(j->reason, sizeof(j->reason), "%s is undefined: %s", r->metric,
+                 m->undefined ? m->undefined : "not a finite number");
     } else if (is_comparison(r->kind) && e->against == 0) {
         j->verdict = PASS;
         j->value = m->candidate;
@@ -223,6 +219,8 @@ static void conclude(const struct pipeline *p, const struct model_evaluated *e,
 {
     const char *numbers = headline(e, p, arena);
     const char *warned = t->warned ? arena_printf(arena, "; noted: %s", t->first_warned) : "";
+    if (t->unclear) /* promoted or asked about all the same: gate.inconclusive says so */
+        warned = arena_printf(arena, "; not judged: %s%s", t->first_unclear, warned);
     if (t->failed) {
         ret->verdict = "reject";
         ret->reason = arena_printf(arena, "rejected, %zu of %zu rules fail: %s", t->failed, t->n,

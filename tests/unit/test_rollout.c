@@ -269,6 +269,7 @@ static void a_rollback_that_cannot_be_is_refused_with_its_reason(void **state)
     promote(b, b->replace, "m2");
     assert_non_null(strstr(command_rollback(b, 1, ABSENT_I64)->reason, "the state moved"));
     assert_non_null(strstr(command_rollback(b, 2, 9)->reason, "generation 9 never was"));
+    assert_non_null(strstr(command_rollback(b, 2, 2)->reason, "in service already"));
     assert_int_equal(b->line->generation, 2);
 }
 

@@ -249,6 +249,7 @@ static int write_rows(struct pass *p, struct err *err)
         const void *xp, *yp, *hp;
         const float *x, *y;
         const uint64_t *h;
+        size_t kept;
 
         n = total - at < p->block_rows ? total - at : p->block_rows;
         if (spool_read(&p->g->features, at * cols * sizeof(float), n * cols * sizeof(float), p->x,
@@ -259,7 +260,8 @@ static int write_rows(struct pass *p, struct err *err)
         x = xp;
         y = yp;
         h = hp;
-        if (write_block(p, compact(p, at, n, &x, &y, &h), x, y, h, err))
+        kept = compact(p, at, n, &x, &y, &h);
+        if (write_block(p, kept, x, y, h, err))
             return -1;
     }
     return 0;

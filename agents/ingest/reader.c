@@ -286,8 +286,11 @@ static int judge(struct reader *r, enum broken rule, enum broken *ret_rule, cons
     *ret_rule = rule;
     if (r->is_disk_error || why->next == NEXT_RETRY)
         return -1;
-    if (rule != BROKEN_COUNT || !r->s->report.is_rejected)
-        refuse(r->s, rule == BROKEN_COUNT ? BROKEN_CSV : rule, why);
+    if (rule == BROKEN_COUNT && r->s->report.is_rejected)
+        return 0; /* the sheet has said it better */
+    if (rule == BROKEN_COUNT)
+        rule = why->code == ERR_LIMIT ? BROKEN_SIZE : BROKEN_CSV;
+    refuse(r->s, rule, why);
     return 0;
 }
 

@@ -38,9 +38,11 @@ static void pause_before(const struct ingest_request *rq, int attempt)
 
 static void refuse_fetch(struct sheet *s, const struct err *why, int attempts)
 {
+    char times[32];
+
+    snprintf(times, sizeof(times), attempts == 1 ? "once" : "%d times", attempts);
     report_whole(&s->report, REPORT_NO_COLUMN, BROKEN_FETCH, VIOLATION_REJECT, 1,
-                 "%s; tried %d times. Publish it again when it can be fetched.", why->msg,
-                 attempts);
+                 "%s; tried %s. Publish it again when it can be fetched.", why->msg, times);
 }
 
 static int read_patiently(const struct ingest_request *rq, const struct reader_request *reader,

@@ -121,7 +121,7 @@ void bus_stats(const struct bus *b, struct bus_stats *ret);
 /* Administration, blocking, for command lines (not on the embedded bus, which has no admin API). */
 struct bus_topic_spec {
     const char *name;
-    int partitions, replication;
+    int partitions, replication; /* replication -1: the cluster's default, not compared */
     bool compacted;
     int64_t retention_ms; /* -1: for ever */
 };

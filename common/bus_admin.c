@@ -133,6 +133,41 @@ static int report_created(rd_kafka_event_t *ev,
     return rc;
 }
 
+static bool is_in(const struct rd_kafka_metadata *md, const char *topic)
+{
+    for (int i = 0; i < md->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *t = &md->topics[i];
+
+        if (!t->err && t->partition_cnt > 0 && strcmp(t->topic, topic) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A broker says "created" a little before it knows the topic itself. */
+static int wait_visible(struct admin *a, const struct bus_topic_spec *specs, size_t n,
+                        struct err *err)
+{
+    const char *missing = NULL;
+
+    do {
+        const struct rd_kafka_metadata *md;
+        rd_kafka_resp_err_t e = rd_kafka_metadata(a->rk, 1, NULL, &md, left_ms(a));
+
+        if (e)
+            return bus__err(err, e, "metadata", NULL);
+        missing = NULL;
+        for (size_t i = 0; i < n && !missing; i++)
+            missing = is_in(md, specs[i].name) ? NULL : specs[i].name;
+        rd_kafka_metadata_destroy(md);
+        if (missing)
+            rd_kafka_poll(a->rk, 20); /* a pause, for as long as brokers take to tell each other */
+    } while (missing && left_ms(a) > 1);
+    return missing
+               ? err_set(err, ERR_TIMEOUT, NEXT_RETRY, "%s was created and is not seen", missing)
+               : 0;
+}
+
 int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
                       int64_t timeout_ms,
                       void (*on_topic)(void *ctx, const char *name, const char *what), void *ctx,
@@ -162,7 +197,7 @@ int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *
     }
     rd_kafka_NewTopic_destroy_array(list, made);
     free_ptr(&list);
-    return rc;
+    return rc ? -1 : wait_visible(&a, specs, n, err);
 }
 
 /* ---- check ------------------------------------------------------------------------------------
@@ -200,7 +235,8 @@ static void check_shape(const struct rd_kafka_metadata *md, const struct bus_top
     }
     if (t->partition_cnt != s->partitions)
         differ(d, s->name, "partitions %d, should be %d", t->partition_cnt, s->partitions);
-    if (t->partition_cnt > 0 && t->partitions[0].replica_cnt != s->replication)
+    if (s->replication > 0 && t->partition_cnt > 0 &&
+        t->partitions[0].replica_cnt != s->replication)
         differ(d, s->name, "replication %d, should be %d", t->partitions[0].replica_cnt,
                s->replication);
 }

@@ -238,7 +238,7 @@ static double sum_of(const double *values, const uint32_t *times, size_t n)
 
 static double evaluate_sums(const struct prepared *p, const uint32_t *times, const char **ret_undefined)
 {
-    double s[METRIC_MAX_SUMS] = {0}, spread;
+    double s[METRIC_MAX_SUMS] = {0}, spread = 1;
 
     for (size_t i = 0; i < p->n_sums; i++)
         s[i] = sum_of(p->row_sums[i], times, p->rows);

@@ -16,12 +16,15 @@
 enum {
     BLOCK = 64,
     PIECE_BYTES = 256 << 10, /* fed at a time: stays in the second-level cache */
+    SMALL_BYTES = 16 << 10,  /* what is shorter needs no more memory */
+    SLACK_BYTES = BLOCK,     /* readable behind all text: a block, and what number_fast asks for */
 };
 
 struct csv {
     csv_row_fn on_row;
     void *ctx;
     char *buf;
+    size_t cap;                      /* of buf, without SLACK_BYTES */
     size_t len;                      /* bytes in buf */
     size_t scan;                     /* first byte not looked at yet */
     size_t row_start;                /* of the row at hand */
@@ -32,8 +35,8 @@ struct csv {
     size_t n_ends;
     int64_t row, line;
     struct slice fields[CSV_MAX_FIELDS + 1];
-    char *scratch; /* unquoted fields, then the row's text; CSV_ROW_MAX_BYTES * 2 */
-    size_t scratch_used;
+    char *scratch; /* unquoted fields, then the row's text */
+    size_t scratch_cap, scratch_used;
 };
 
 struct csv *csv_new(csv_row_fn on_row, void *ctx)
@@ -43,7 +46,6 @@ struct csv *csv_new(csv_row_fn on_row, void *ctx)
     c->on_row = on_row;
     c->ctx = ctx;
     c->line = 1;
-    c->buf = xmalloc(CSV_ROW_MAX_BYTES + PIECE_BYTES + BLOCK);
     return c;
 }
 
@@ -114,8 +116,9 @@ static int quoted_row(struct csv *c, struct slice *ret_text, struct err *err)
 {
     bool any = false;
 
-    if (!c->scratch) /* unquoted fields, and then at most twice as much with every comma marked */
-        c->scratch = xmalloc(3 * CSV_ROW_MAX_BYTES + PIECE_BYTES);
+    /* unquoted fields, and then at most twice as much with every comma marked */
+    if (c->scratch_cap < 3 * ret_text->n + SLACK_BYTES)
+        c->scratch = xgrow(c->scratch, &c->scratch_cap, 3 * ret_text->n + SLACK_BYTES, 1);
     c->scratch_used = 0;
     for (size_t i = 0; i < c->n_ends; i++) {
         if (c->fields[i].n == 0 || !memchr(c->fields[i].p, '"', c->fields[i].n))
@@ -297,6 +300,10 @@ int csv_feed(struct csv *c, const void *bytes, size_t n, struct err *err)
         k = n < PIECE_BYTES ? n : PIECE_BYTES;
         if (c->row_start > 0)
             drop_rows(c);
+        if (c->len + k > c->cap) { /* at most a row and a piece */
+            c->cap = c->len + k > SMALL_BYTES ? CSV_ROW_MAX_BYTES + PIECE_BYTES : SMALL_BYTES;
+            c->buf = xrealloc(c->buf, c->cap + SLACK_BYTES);
+        }
         memcpy(c->buf + c->len, p, k);
         c->len += k;
         if (skip_mark(c, false, err))
@@ -316,6 +323,8 @@ int csv_feed(struct csv *c, const void *bytes, size_t n, struct err *err)
 
 int csv_end(struct csv *c, struct err *err)
 {
+    if (c->len == 0)
+        return 0;
     if (skip_mark(c, true, err))
         return -1;
     memset(c->buf + c->len, ' ', BLOCK);

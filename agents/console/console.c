@@ -24,6 +24,7 @@ static void close_console(struct agent *a)
 {
     struct console *c = self_of(a);
     follow_close(c);
+    batches_close(c);
     view_close(c);
 }
 
@@ -64,17 +65,8 @@ static int64_t position(struct agent *a, enum record r, int partition)
 static bool http(struct agent *a, struct httpd_request *rq)
 {
     struct console *c = self_of(a);
-    view_flush(c);
-    return intake_handle(c, rq) || query_handle(c, rq);
-}
-
-void console_answer_json(struct httpd_request *rq, int status, struct json *j)
-{
-    CLEANUP(buf_fini) struct buf out = {0};
-    json_write(j, 0, false, &out);
-    buf_add_char(&out, '\n');
-    json_free(j);
-    httpd_answer(rq, status, "application/json", buf_slice(&out));
+    view_flush(c); /* what was read in this turn is seen by the next question */
+    return endpoints_handle(c, rq);
 }
 
 static const struct agent_input INPUTS[] = {

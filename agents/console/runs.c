@@ -1,43 +1,46 @@
-/* Runs and models, gathered from a line's fold. */
+/* Runs and models, gathered from the folds of the lines, newest first. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agents/console/console_internal.h"
+#include "common/mem.h"
 
 static bool is(const char *a, const char *b)
 {
     return a && b && strcmp(a, b) == 0;
 }
 
-struct listing {
-    struct json *list;
-    const char *line;
-    int64_t limit;
-};
-
-static const struct event *newest_of_run(const struct event_list *list,
-                                         const char *(*run_of)(const struct event *ev),
-                                         const char *run)
+static const struct event *newest_evaluation(const struct line *l, const char *run)
 {
+    const struct event_list *list = &l->ev[RECORD_MODEL_EVALUATED];
     for (size_t i = list->n; i > 0; i--)
-        if (is(run_of(list->items[i - 1]), run))
+        if (is(EV_REC(list->items[i - 1], model_evaluated)->run, run))
             return list->items[i - 1];
     return NULL;
 }
 
-static const char *run_of_evaluation(const struct event *ev)
+/* What was decided about the run; that it had been decided already is no decision. */
+static const struct event *newest_decision(const struct line *l, const char *run)
 {
-    return EV_REC(ev, model_evaluated)->run;
+    const struct event_list *list = &l->ev[RECORD_GATE_DECIDED];
+    for (size_t i = list->n; i > 0; i--) {
+        const struct gate_decided *d = EV_REC(list->items[i - 1], gate_decided);
+        if (is(d->run, run) && !is(d->verdict, "already"))
+            return list->items[i - 1];
+    }
+    return NULL;
 }
 
-static const char *run_of_decision(const struct event *ev)
+static const struct event *newest_change(const struct line *l, const char *run)
 {
-    return EV_REC(ev, gate_decided)->run;
-}
-
-static const char *run_of_deployment(const struct event *ev)
-{
-    return EV_REC(ev, deployment_changed)->run;
+    const struct event_list *list = &l->ev[RECORD_DEPLOYMENT_CHANGED];
+    for (size_t i = list->n; i > 0; i--) {
+        const struct deployment_changed *d = EV_REC(list->items[i - 1], deployment_changed);
+        if (is(d->run, run) && is(d->kind, "changed"))
+            return list->items[i - 1];
+    }
+    return NULL;
 }
 
 static void set_metrics(struct json *j, const struct event *evaluation)
@@ -58,14 +61,25 @@ static void set_metrics(struct json *j, const struct event *evaluation)
     }
 }
 
+static void set_text(struct json *j, const char *key, const char *text)
+{
+    json_set_str(j, key, text && text[0] ? text : NULL);
+}
+
+/* ---- runs ---- */
+
 static const char *state_of(const struct event *closed, const struct event *model,
                             const struct event *evaluation, const struct event *decision)
 {
+    const char *verdict = decision ? EV_REC(decision, gate_decided)->verdict : NULL;
     if (closed)
         return EV_REC(closed, training_planned)->outcome;
+    if (is(verdict, "wait"))
+        return "waits for approval";
+    if (is(verdict, "again"))
+        return "evaluating";
     if (decision)
-        return is(EV_REC(decision, gate_decided)->verdict, "wait") ? "waits for approval"
-                                                                   : "deploying";
+        return is(verdict, "promote") ? "deploying" : "closing";
     if (evaluation)
         return "deciding";
     return model ? "evaluating" : "training";
@@ -75,30 +89,27 @@ static struct json *run_json(const struct line *l, const struct event *plan)
 {
     const struct training_planned *p = plan->rec;
     const struct event *closed = line_closed(l, plan->id), *model = line_model(l, plan->id);
-    const struct event *evaluation =
-        newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, plan->id);
-    const struct event *decision =
-        newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, plan->id);
-    const struct event *deployment =
-        newest_of_run(&l->ev[RECORD_DEPLOYMENT_CHANGED], run_of_deployment, plan->id);
+    const struct event *evaluation = newest_evaluation(l, plan->id);
+    const struct event *decision = newest_decision(l, plan->id);
+    const struct event *change = newest_change(l, plan->id);
     struct json *j = json_object();
     json_set_str(j, "run", plan->id);
     json_set_str(j, "line", l->key);
     json_set_str(j, "trigger", p->trigger);
     json_set_int(j, "triggers", (int64_t)p->covers.n);
     json_set_time(j, "planned", plan->time_unix_us);
-    json_set_str(j, "state", state_of(closed, model, evaluation, decision));
+    set_text(j, "state", state_of(closed, model, evaluation, decision));
     json_set_int(j, "snapshots", (int64_t)p->snapshots.n);
     json_set_int(j, "rows", p->rows);
     if (model) {
         const struct training_finished *m = model->rec;
-        json_set_str(j, "model", m->model);
+        set_text(j, "model", m->model);
         json_set_int(j, "attempt", m->attempt);
         json_set_num(j, "training_seconds", m->seconds);
     }
     set_metrics(j, evaluation);
-    if (deployment && is(EV_REC(deployment, deployment_changed)->kind, "changed"))
-        json_set_int(j, "generation", EV_REC(deployment, deployment_changed)->generation);
+    if (change)
+        json_set_int(j, "generation", EV_REC(change, deployment_changed)->generation);
     json_set_str(j, "decision", decision ? EV_REC(decision, gate_decided)->verdict : NULL);
     json_set_str(j, "reason",
                  decision ? EV_REC(decision, gate_decided)->reason
@@ -109,75 +120,113 @@ static struct json *run_json(const struct line *l, const struct event *plan)
     return j;
 }
 
-static void list_runs(const struct line *l, void *ctx)
-{
-    struct listing *w = ctx;
-    const struct event_list *plans = &l->ev[RECORD_TRAINING_PLANNED];
-    if (w->line && strcmp(l->key, w->line) != 0 && strcmp(l->pipeline, w->line) != 0)
-        return;
-    for (size_t i = plans->n; i > 0 && (int64_t)json_len(w->list) < w->limit; i--)
-        if (is(EV_REC(plans->items[i - 1], training_planned)->kind, "requested"))
-            json_add(w->list, run_json(l, plans->items[i - 1]));
-}
+/* ---- models ---- */
 
-struct json *runs_list(struct console *c, const char *line, int64_t limit)
+static const char *role_of(const struct line *l, const struct training_finished *m,
+                           size_t generations)
 {
-    struct listing w = {json_array(), line, limit};
-    console_each_line(c, list_runs, &w);
-    return w.list;
+    const struct route *champion = line_champion(l), *canary = line_canary(l);
+    const struct event *decision = newest_decision(l, m->run);
+    const char *verdict = decision ? EV_REC(decision, gate_decided)->verdict : "candidate";
+    if (champion && is(champion->model, m->model))
+        return "champion";
+    if (canary && is(canary->model, m->model))
+        return "canary";
+    if (generations)
+        return "retired";
+    return is(verdict, "again") ? "candidate" : verdict;
 }
 
 static struct json *model_json(const struct line *l, const struct event *ev)
 {
     const struct training_finished *m = ev->rec;
-    const struct event *decision =
-        newest_of_run(&l->ev[RECORD_GATE_DECIDED], run_of_decision, m->run);
-    const struct event *evaluation =
-        newest_of_run(&l->ev[RECORD_MODEL_EVALUATED], run_of_evaluation, m->run);
-    const struct route *champion = line_champion(l), *canary = line_canary(l);
-    const char *verdict = decision ? EV_REC(decision, gate_decided)->verdict : NULL;
-    struct json *j = json_object();
-    json_set_str(j, "model", m->model);
-    json_set_str(j, "line", l->key);
-    json_set_str(j, "run", m->run);
-    json_set_time(j, "trained", ev->time_unix_us);
-    json_set_int(j, "trained_rows", m->trained_rows);
-    json_set_str(j, "trainer", m->trainer);
-    if (champion && is(champion->model, m->model))
-        json_set_str(j, "role", "champion");
-    else if (canary && is(canary->model, m->model))
-        json_set_str(j, "role", "canary");
-    else
-        json_set_str(j, "role",
-                     is(verdict, "promote") ? "retired"
-                     : verdict              ? verdict
-                                            : "candidate");
     const struct event_list *changes = &l->ev[RECORD_DEPLOYMENT_CHANGED];
-    struct json *generations = json_set(j, "generations", json_array());
+    struct json *j = json_object(), *generations = json_array();
     int64_t last = 0;
     for (size_t i = 0; i < changes->n; i++) {
         const struct deployment_changed *d = EV_REC(changes->items[i], deployment_changed);
         if (is(d->kind, "changed") && is(d->model, m->model) && d->generation != last)
             json_add_int(generations, last = d->generation);
     }
-    set_metrics(j, evaluation);
+    json_set_str(j, "model", m->model);
+    json_set_str(j, "line", l->key);
+    json_set_str(j, "run", m->run);
+    json_set_time(j, "trained", ev->time_unix_us);
+    json_set_int(j, "trained_rows", m->trained_rows);
+    json_set_str(j, "trainer", m->trainer);
+    json_set_str(j, "role", role_of(l, m, json_len(generations)));
+    json_set(j, "generations", generations);
+    set_metrics(j, newest_evaluation(l, m->run));
     return j;
 }
 
-static void list_models(const struct line *l, void *ctx)
+/* ---- lists ---- */
+
+struct found {
+    const struct line *l;
+    const struct event *ev;
+};
+struct listing {
+    enum record record;
+    const char *line; /* a line, or a pipeline with all its lines; NULL: everything */
+    struct found *items;
+    size_t n, cap;
+};
+
+static bool is_listed(const struct event *ev)
 {
-    struct listing *w = ctx;
-    const struct event_list *models = &l->ev[RECORD_TRAINING_FINISHED];
-    if (w->line && strcmp(l->key, w->line) != 0 && strcmp(l->pipeline, w->line) != 0)
-        return;
-    for (size_t i = models->n; i > 0 && (int64_t)json_len(w->list) < w->limit; i--)
-        if (EV_REC(models->items[i - 1], training_finished)->model)
-            json_add(w->list, model_json(l, models->items[i - 1]));
+    return ev->type == RECORD_TRAINING_PLANNED ? is(EV_REC(ev, training_planned)->kind, "requested")
+                                               : EV_REC(ev, training_finished)->model != NULL;
 }
 
-struct json *models_list(struct console *c, const char *line, int64_t limit)
+static void gather(const struct line *l, void *ctx)
 {
-    struct listing w = {json_array(), line, limit};
-    console_each_line(c, list_models, &w);
-    return w.list;
+    struct listing *w = ctx;
+    const struct event_list *list = &l->ev[w->record];
+    if (w->line && strcmp(l->key, w->line) != 0 && strcmp(l->pipeline, w->line) != 0)
+        return;
+    for (size_t i = 0; i < list->n; i++) {
+        if (!is_listed(list->items[i]))
+            continue;
+        w->items = xgrow(w->items, &w->cap, w->n + 1, sizeof(*w->items));
+        w->items[w->n++] = (struct found){l, list->items[i]};
+    }
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+    if (x->ev->time_unix_us != y->ev->time_unix_us)
+        return x->ev->time_unix_us > y->ev->time_unix_us ? -1 : 1;
+    int by_line = strcmp(x->l->key, y->l->key);
+    return by_line ? by_line : x->ev->offset > y->ev->offset ? -1 : 1;
+}
+
+static void answer_list(struct console *c, struct httpd_request *rq, enum record record,
+                        struct json *(*to_json)(const struct line *l, const struct event *ev))
+{
+    int64_t limit = CONSOLE_LIST_ROWS;
+    struct listing w = {.record = record, .line = httpd_query(rq, "line")};
+    if (!console_query_int(rq, "limit", 1, CONSOLE_LIST_MAX_ROWS, &limit))
+        return;
+    console_each_line(c, gather, &w);
+    if (w.n)
+        qsort(w.items, w.n, sizeof(*w.items), newest_first);
+    struct json *list = json_array();
+    for (size_t i = 0; i < w.n && (int64_t)i < limit; i++)
+        json_add(list, to_json(w.items[i].l, w.items[i].ev));
+    free_ptr(&w.items);
+    console_answer_json(rq, 200, list);
+}
+
+void query_runs(struct console *c, struct httpd_request *rq, const char *const *segs)
+{
+    (void)segs;
+    answer_list(c, rq, RECORD_TRAINING_PLANNED, run_json);
+}
+
+void query_models(struct console *c, struct httpd_request *rq, const char *const *segs)
+{
+    (void)segs;
+    answer_list(c, rq, RECORD_TRAINING_FINISHED, model_json);
 }

@@ -1,5 +1,9 @@
 /* The view: SQLite beside the fold, for what is looked up by id or paged through.  It is rebuilt
- * from the topics when it is missing. */
+ * from the topics when it is missing.
+ *
+ * An event and the position behind it are written in one transaction, one for each turn of the
+ * loop. When a write fails (a full disk) nothing more is written: the positions then say where to
+ * go on after a restart, and no event is left out. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,16 +13,17 @@
 #include "common/mem.h"
 
 static const char *const MIGRATIONS[] = {
-    "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL, key TEXT "
-    "NOT NULL, cause TEXT,"
-    " correlation TEXT, time_us INTEGER NOT NULL, record TEXT NOT NULL) STRICT;"
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL,"
+    " key TEXT NOT NULL, cause TEXT, correlation TEXT, time_us INTEGER NOT NULL,"
+    " record TEXT NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX event_id ON event (id, topic);"
     "CREATE INDEX event_cause ON event (cause);"
-    "CREATE INDEX event_key ON event (key, topic, seq);"
-    "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, line TEXT NOT "
-    "NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT "
-    "NULL, PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX event_key ON event (key, seq);"
+    "CREATE INDEX event_topic ON event (topic, seq);"
+    "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " line TEXT NOT NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,"
+    " PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
 };
 
 int view_open(struct console *c, struct err *err)
@@ -39,37 +44,40 @@ void view_close(struct console *c)
     c->view = NULL;
 }
 
-/* A view that cannot be written says so; the loop goes on without it. */
-static void complain(const struct err *err)
+/* The fold goes on without it. */
+static void give_up(struct console *c, const struct err *err)
 {
-    log_error("view.failed", "error=%s", err->msg);
+    log_error("view.failed", "error=%s next=what_it_lacks_is_read_after_a_restart", err->msg);
+    store_rollback(c->view);
+    c->view_in_tx = false;
+    c->view_failed = true;
 }
 
 static struct stmt *prepare(struct console *c, const char *sql, bool is_write)
 {
     struct err err = {0};
     struct stmt *s = NULL;
-    if (!c->view)
+    if (!c->view || (is_write && c->view_failed))
         return NULL;
     if (is_write && !c->view_in_tx) {
         if (store_begin(c->view, &err)) {
-            complain(&err);
+            give_up(c, &err);
             return NULL;
         }
         c->view_in_tx = true; /* the end of the turn commits */
     }
     if (store_prepare(c->view, sql, &s, &err)) {
-        complain(&err);
+        give_up(c, &err);
         return NULL;
     }
     return s;
 }
 
-static void run(struct stmt *s)
+static void run(struct console *c, struct stmt *s)
 {
     struct err err = {0};
     if (stmt_run(s, &err))
-        complain(&err);
+        give_up(c, &err);
 }
 
 void view_flush(struct console *c)
@@ -77,9 +85,9 @@ void view_flush(struct console *c)
     struct err err = {0};
     if (!c->view || !c->view_in_tx)
         return;
-    c->view_in_tx = false;
     if (store_commit(c->view, &err))
-        complain(&err);
+        give_up(c, &err);
+    c->view_in_tx = false;
 }
 
 void view_add(struct console *c, const struct event *ev)
@@ -100,7 +108,7 @@ void view_add(struct console *c, const struct event *ev)
     stmt_bind_str(s, 5, ev->correlation);
     stmt_bind_int(s, 6, ev->time_unix_us);
     stmt_bind_str(s, 7, text.data);
-    run(s);
+    run(c, s);
 }
 
 void view_add_prediction(struct console *c, const struct event *ev)
@@ -115,16 +123,16 @@ void view_add_prediction(struct console *c, const struct event *ev)
     stmt_bind_str(s, 2, p->line);
     stmt_bind_int(s, 3, p->generation);
     stmt_bind_int(s, 4, ev->time_unix_us);
-    run(s);
+    run(c, s);
     enum { TRIM_EVERY = 10000 };
-    if (++c->predictions_kept % TRIM_EVERY)
+    if (++c->predictions_added % TRIM_EVERY)
         return;
     s = prepare(c, "DELETE FROM prediction WHERE seq <= (SELECT max(seq) FROM prediction) - ?1",
                 true);
     if (!s)
         return;
     stmt_bind_int(s, 1, CONSOLE_PREDICTIONS_KEPT);
-    run(s);
+    run(c, s);
 }
 
 int64_t view_position(struct console *c, enum record r, int partition)
@@ -150,11 +158,11 @@ void view_set_position(struct console *c, enum record r, int partition, int64_t 
     stmt_bind_str(s, 1, record_topic(r));
     stmt_bind_int(s, 2, partition);
     stmt_bind_int(s, 3, next);
-    run(s);
+    run(c, s);
 }
 
-bool view_find(struct console *c, const char *id, enum record *ret_record, char *ret_key,
-               size_t key_size)
+bool view_find(struct console *c, const char *id, enum record *ret_record,
+               char ret_key[CONSOLE_KEY_SIZE])
 {
     struct err err = {0};
     bool row = false;
@@ -166,14 +174,13 @@ bool view_find(struct console *c, const char *id, enum record *ret_record, char 
     bool found = stmt_step(s, &row, &err) == 0 && row;
     if (found) {
         *ret_record = record_of_topic(stmt_str(s, 0));
-        str_copy(ret_key, key_size, stmt_str(s, 1));
+        str_copy(ret_key, CONSOLE_KEY_SIZE, stmt_str(s, 1));
     }
     stmt_reset(s);
     return found;
 }
 
-static bool find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size,
-                            int64_t *ret_generation, int64_t *ret_time_us)
+static bool find_prediction(struct console *c, const char *id, struct view_prediction *ret)
 {
     struct err err = {0};
     bool row = false;
@@ -184,24 +191,51 @@ static bool find_prediction(struct console *c, const char *id, char *ret_line, s
     stmt_bind_str(s, 1, id);
     bool found = stmt_step(s, &row, &err) == 0 && row;
     if (found) {
-        str_copy(ret_line, line_size, stmt_str(s, 0));
-        *ret_generation = stmt_int(s, 1);
-        *ret_time_us = stmt_int(s, 2);
+        str_copy(ret->line, sizeof(ret->line), stmt_str(s, 0));
+        ret->generation = stmt_int(s, 1);
+        ret->time_us = stmt_int(s, 2);
     }
     stmt_reset(s);
     return found;
 }
 
-bool view_find_prediction(struct console *c, const char *id, char *ret_line, size_t line_size,
-                          int64_t *ret_generation, int64_t *ret_time_us)
+bool view_find_prediction(struct console *c, const char *id, struct view_prediction *ret)
 {
-    if (find_prediction(c, id, ret_line, line_size, ret_generation, ret_time_us))
+    if (find_prediction(c, id, ret))
         return true;
     const char *dot = strrchr(id, '.'); /* row i of a request */
     if (!dot)
         return false;
     CLEANUP_FREE char *request = xstrndup(id, (size_t)(dot - id));
-    return find_prediction(c, request, ret_line, line_size, ret_generation, ret_time_us);
+    return find_prediction(c, request, ret);
+}
+
+void view_effects(struct console *c, const char *id, struct view_ids *ret)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(
+        c, "SELECT id FROM event WHERE cause=?1 AND topic<>'health' ORDER BY time_us, id", false);
+    ret->n = 0;
+    if (!s)
+        return;
+    stmt_bind_str(s, 1, id);
+    while (ret->n < ARRAY_LEN(ret->ids) && stmt_step(s, &row, &err) == 0 && row)
+        str_copy(ret->ids[ret->n++], ID_SIZE, stmt_str(s, 0));
+    stmt_reset(s);
+}
+
+int64_t view_count(struct console *c, const char *topic)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT count(*) FROM event WHERE topic=?1", false);
+    if (!s)
+        return 0;
+    stmt_bind_str(s, 1, topic);
+    int64_t n = stmt_step(s, &row, &err) == 0 && row ? stmt_int(s, 0) : 0;
+    stmt_reset(s);
+    return n;
 }
 
 static struct json *row_json(struct stmt *s)
@@ -237,17 +271,22 @@ static struct json *rows_json(struct stmt *s)
 struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after,
                          int64_t limit)
 {
-    struct stmt *s =
-        prepare(c,
-                "SELECT " COLUMNS " FROM event WHERE seq > ?1 AND (?2 IS NULL OR topic=?2) AND (?3 "
-                                  "IS NULL OR key=?3) ORDER BY seq LIMIT ?4",
-                false);
+    /* one text each, so that each has its index */
+    static const char *const SQL[] = {
+        "SELECT " COLUMNS " FROM event WHERE seq>?1 ORDER BY seq LIMIT ?2",
+        "SELECT " COLUMNS " FROM event WHERE seq>?1 AND topic=?3 ORDER BY seq LIMIT ?2",
+        "SELECT " COLUMNS " FROM event WHERE seq>?1 AND key=?4 ORDER BY seq LIMIT ?2",
+        "SELECT " COLUMNS " FROM event WHERE seq>?1 AND topic=?3 AND key=?4 ORDER BY seq LIMIT ?2",
+    };
+    struct stmt *s = prepare(c, SQL[(topic ? 1 : 0) + (key ? 2 : 0)], false);
     if (!s)
         return json_array();
     stmt_bind_int(s, 1, after);
-    stmt_bind_str(s, 2, topic);
-    stmt_bind_str(s, 3, key);
-    stmt_bind_int(s, 4, limit);
+    stmt_bind_int(s, 2, limit);
+    if (topic)
+        stmt_bind_str(s, 3, topic);
+    if (key)
+        stmt_bind_str(s, 4, key);
     return rows_json(s);
 }
 

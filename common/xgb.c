@@ -20,6 +20,7 @@ struct xgb {
 int xgb__fail(struct err *err, const char *what)
 {
     const char *text = XGBGetLastError(), *end = strstr(text, "Stack trace"), *prefix = strstr(text, ": ");
+    char line[300];
     size_t n;
 
     if (text[0] == '[' && prefix && (!end || prefix < end))
@@ -27,7 +28,11 @@ int xgb__fail(struct err *err, const char *what)
     n = end ? (size_t)(end - text) : strlen(text);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
         n--;
-    err_set(err, ERR_INVAL, NEXT_REJECT, "XGBoost: %s: %.*s", what, (int)(n > 300 ? 300 : n), text);
+    snprintf(line, sizeof(line), "%.*s", (int)(n < sizeof(line) ? n : sizeof(line) - 1), text);
+    for (char *c = line; *c; c++)
+        if (*c == '\n')
+            *c = ' ';
+    err_set(err, ERR_INVAL, NEXT_REJECT, "XGBoost: %s: %s", what, line);
     return -1;
 }
 
@@ -115,7 +120,7 @@ int xgb_load(struct slice model, struct xgb **ret, struct err *err)
 
     if (xgb__inspect(model, &facts, err) || check_objective(facts.objective, err))
         return -1;
-    if (facts.is_base_score_list) {
+    if (facts.base_score_list_n) {
         buf_init(&plain, model.n + 64);
         if (xgb__plain_base_score(model, &facts, &plain, err))
             return -1;

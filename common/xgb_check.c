@@ -10,6 +10,7 @@ enum {
     MAX_NODES = 1 << 24,      /* of one tree */
     MAX_CATEGORY = 1 << 20,   /* XGBoost allocates one bit for each value up to the greatest */
     MAX_CLASSES = 1 << 16,
+    BASE_SCORE_CHARS = 16 * MAX_CLASSES,
 };
 
 struct checker {
@@ -200,22 +201,29 @@ static int check_booster(struct checker *c, const struct doc *booster)
     return 0;
 }
 
+/* A number, or a list of one for each class: equal ones are one. */
 static int check_base_score(struct checker *c, const struct doc *d)
 {
     struct xgb_facts *f = &c->facts;
-    char text[64];
+    char *text, *rest;
     double v;
 
-    if (!d || d->kind != DOC_STRING || d->text.n < 1 || d->text.n >= sizeof(text) || memchr(d->text.p, '\0', d->text.n))
+    if (!d || d->kind != DOC_STRING || d->text.n < 1 || d->text.n > BASE_SCORE_CHARS)
         return bad(c, "base_score is missing or wrong");
-    memcpy(text, d->text.p, d->text.n);
-    text[d->text.n] = '\0';
-    f->is_base_score_list = text[0] == '[' && text[d->text.n - 1] == ']';
-    if (f->is_base_score_list)
+    text = arena_strndup(&c->arena, d->text.p, d->text.n);
+    if (text[0] == '[' && text[d->text.n - 1] == ']') {
+        f->base_score_list_n = d->text.n;
         text[d->text.n - 1] = '\0';
-    str_copy(f->base_score, sizeof(f->base_score), text + (f->is_base_score_list ? 1 : 0));
-    if (str_to_double(f->base_score, &v)) /* a list of several as well */
-        return bad(c, "base_score is not one number, and libxgboost 1.7 knows only one; set it in the trainer, base_score=0.5 say");
+        text++;
+        rest = strchr(text, ',');
+        if (rest)
+            *rest++ = '\0';
+        for (size_t n = strlen(text); rest && *rest; rest += n + (rest[n] == ','))
+            if (strncmp(rest, text, n) != 0 || (rest[n] && rest[n] != ','))
+                return bad(c, "base_score is not the same for all classes, and libxgboost 1.7 knows only one; set it in the trainer, base_score=0.5 say");
+    }
+    if (!str_copy(f->base_score, sizeof(f->base_score), text) || str_to_double(f->base_score, &v))
+        return bad(c, "base_score is no number");
     return 0;
 }
 
@@ -288,7 +296,7 @@ int xgb__plain_base_score(struct slice model, const struct xgb_facts *facts, str
     if (!at || memmem(at + key_n, (size_t)(model.p + model.n - at) - key_n, key, key_n))
         return err_set(err, ERR_CODEC, NEXT_REJECT, "model: base_score is not there once");
     open = memchr(at + key_n, '[', (size_t)(model.p + model.n - at) - key_n);
-    if (!open || (size_t)(model.p + model.n - open) < plain_n + 2 || memcmp(open + 1, facts->base_score, plain_n) != 0)
+    if (!open || (size_t)(model.p + model.n - open) < facts->base_score_list_n || memcmp(open + 1, facts->base_score, plain_n) != 0)
         return err_set(err, ERR_CODEC, NEXT_REJECT, "model: base_score is not where it was read");
     if (doc_is_json(model)) {
         buf_add(ret, model.p, (size_t)(open - model.p));
@@ -297,7 +305,7 @@ int xgb__plain_base_score(struct slice model, const struct xgb_facts *facts, str
         buf_add(ret, length, sizeof(length));
     }
     buf_add(ret, facts->base_score, plain_n);
-    open += plain_n + 2;
+    open += facts->base_score_list_n;
     buf_add(ret, open, (size_t)(model.p + model.n - open));
     return ret->overflow ? err_set(err, ERR_LIMIT, NEXT_REJECT, "model: too large") : 0;
 }

@@ -97,8 +97,6 @@ static int set_base_score(struct training *t, const struct matrix *m, enum task 
         return 0;
     for (size_t i = 0; i < m->rows; i++)
         mean += ((double)m->y[i] - mean) / (double)(i + 1);
-    if (!isfinite(mean))
-        return err_inval(t->err, "a row has a label that is missing or not finite");
     if (task == TASK_BINARY) /* its logarithm must be finite */
         mean = mean < 1e-6 ? 1e-6 : mean > 1 - 1e-6 ? 1 - 1e-6 : mean;
     snprintf(text, sizeof(text), "%.9g", mean); /* as a float32 */
@@ -143,7 +141,20 @@ static int threads_for(const struct matrix *m, int wanted)
     return m->rows * m->n_columns < CELLS_FOR_THREADS || cores < 1 ? 1 : (int)cores;
 }
 
-static int check_inputs(const struct matrix *train, const struct matrix *valid, const struct xgb_params *p, struct err *err)
+static int check_labels(const struct matrix *m, enum task task, struct err *err)
+{
+    float n_classes = task == TASK_BINARY ? 2 : (float)m->n_classes;
+
+    for (size_t i = 0; i < m->rows; i++) {
+        if (!isfinite(m->y[i]))
+            return err_inval(err, "a row has a label that is missing or not finite");
+        if (task != TASK_REGRESSION && (m->y[i] < 0 || m->y[i] >= n_classes || m->y[i] != floorf(m->y[i])))
+            return err_inval(err, "a row has the label %g, of %g classes", (double)m->y[i], (double)n_classes);
+    }
+    return 0;
+}
+
+static int check_inputs(const struct matrix *train, const struct matrix *valid, enum task task, const struct xgb_params *p, struct err *err)
 {
     if (train->rows == 0 || train->n_columns == 0)
         return err_inval(err, "no rows to train on");
@@ -151,7 +162,9 @@ static int check_inputs(const struct matrix *train, const struct matrix *valid, 
         return err_inval(err, "valid rows have %zu columns, training rows %zu", valid->n_columns, train->n_columns);
     if (p->rounds < 1)
         return err_inval(err, "rounds is %d, must be 1 or more", p->rounds);
-    return 0;
+    if (check_labels(train, task, err))
+        return -1;
+    return valid ? check_labels(valid, task, err) : 0;
 }
 
 /* ---- rounds ---- */
@@ -233,7 +246,7 @@ int xgb_train(const struct matrix *train, const struct matrix *valid, enum task 
     int threads, rounds = 0;
     double best = NAN;
 
-    if (check_inputs(train, valid, params, err))
+    if (check_inputs(train, valid, task, params, err))
         return -1;
     threads = threads_for(train, params->threads);
     if (make_matrix(&t, train, threads, &t.train) || (t.has_valid && make_matrix(&t, valid, threads, &t.valid)))

@@ -123,7 +123,7 @@ static int start(struct agent *a, struct unit *u, const struct evaluate_owed *ow
     struct work_item *w;
     struct arena *mem;
 
-    if (!p)
+    if (!p && err->next != NEXT_REJECT)
         return err_wrap(err, "run %s", f->run);
     w = xcalloc(1, sizeof(*w));
     mem = &w->e.arena;
@@ -140,6 +140,12 @@ static int start(struct agent *a, struct unit *u, const struct evaluate_owed *ow
     w->e.against = owed->against;
     w->e.champion = arena_strdup(mem, owed->champion);
     self_of(u)->item = w;
+    if (!p || !f->run || !f->model) {
+        evaluation_fail(&w->e, p ? "the candidate's event names no run or no model" : err->msg);
+        w->is_done = true;
+        agent_touch(a, u);
+        return 0;
+    }
     self->n_working++;
     work_submit(agent_loop(a), on_pool, after_pool, w);
     return 0;

@@ -121,11 +121,15 @@ static void fill(struct evaluation *e, const struct test_rows *rows, char *const
 
 static void base_rec(struct evaluation *e)
 {
-    e->rec = (struct model_evaluated){
-        .line = e->line, .run = e->run, .model_event = e->model_event, .against = e->against, .champion = e->champion, .pipeline_sha256 = e->pipeline->sha256,
-        .confidence = e->pipeline->confidence, .rounds = e->pipeline->bootstrap_rounds,
-        .seed = (int64_t)(hash64(e->run, strlen(e->run), (uint64_t)e->pipeline->seed) >> 1),
-    };
+    const struct pipeline *p = e->pipeline;
+
+    e->rec = (struct model_evaluated){.line = e->line, .run = e->run, .model_event = e->model_event, .against = e->against, .champion = e->champion};
+    if (!p)
+        return;
+    e->rec.pipeline_sha256 = p->sha256;
+    e->rec.confidence = p->confidence;
+    e->rec.rounds = p->bootstrap_rounds;
+    e->rec.seed = (int64_t)(hash64(e->run, strlen(e->run), (uint64_t)p->seed) >> 1);
 }
 
 static int evaluate(struct evaluation *e, struct contestant *candidate, struct contestant *champion, struct test_rows *rows, struct err *err)

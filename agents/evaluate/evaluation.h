@@ -9,7 +9,7 @@
 struct evaluation {
     /* in; strings live in `arena` */
     const struct artifacts *artifacts;
-    const struct pipeline *pipeline;
+    const struct pipeline *pipeline; /* that the run is held to; NULL: only to fail */
     const char *line, *run, *model, *model_event;
     struct string_list snapshots; /* of the run, oldest first */
     int64_t against;              /* generation of the champion; 0: none */

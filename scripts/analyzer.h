@@ -1,5 +1,5 @@
-/* Read before each source by clang-tidy alone (scripts/lint): uthash unlinks through pointers that the
- * analyzer loses, and it then sees freed or null ones. */
+/* Read before each source by clang-tidy alone (scripts/lint): uthash unlinks through pointers that
+ * the analyzer loses, and it then sees freed or null ones. */
 #include "common/base.h"
 
 #include <uthash.h>

@@ -60,10 +60,12 @@ static void read_failure(const char *base, char *out, size_t out_size)
 
     if (f)
         fclose(f);
-    out[n] = '\0';
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)out[i] < ' ')
             out[i] = ' ';
+    while (n > 0 && out[n - 1] == ' ')
+        n--;
+    out[n] = '\0';
 }
 
 static int run_command(struct loop *l, const struct fit_input *in, const struct trial *t, const char *base, struct command_run *r, struct err *err)

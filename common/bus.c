@@ -36,8 +36,7 @@ void bus__problem(struct bus *b, const struct err *err)
         b->cb.on_problem(b->cb.ctx, err);
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------
- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 struct bus__topic *bus__topic(struct bus *b, const char *name)
 {
@@ -261,8 +260,7 @@ void bus_stats(const struct bus *b, struct bus_stats *ret)
     *ret = b->stats;
 }
 
-/* ---- the pump ---------------------------------------------------------------------------------
- */
+/* ---- the pump -------------------------------------------------------------------------------- */
 
 static void on_error(struct bus *b, rd_kafka_event_t *ev)
 {
@@ -387,8 +385,7 @@ static void on_beat(void *ctx)
     drain(b);
 }
 
-/* ---- open and close ----------------------------------------------------------------------------
- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static void copy_conf(struct bus_conf *to, const struct bus_conf *from)
 {

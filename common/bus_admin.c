@@ -87,8 +87,7 @@ static rd_kafka_event_t *wait_result(struct admin *a, struct err *err)
     return NULL;
 }
 
-/* ---- create -----------------------------------------------------------------------------------
- */
+/* ---- create ---------------------------------------------------------------------------------- */
 
 static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err *err)
 {
@@ -200,8 +199,7 @@ int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *
     return rc ? -1 : wait_visible(&a, specs, n, err);
 }
 
-/* ---- check ------------------------------------------------------------------------------------
- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 struct difference {
     void (*fn)(void *ctx, const char *name, const char *what);

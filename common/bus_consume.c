@@ -27,8 +27,7 @@ static struct bus__part *get_part(struct bus *b, const char *topic, int partitio
     return p;
 }
 
-/* ---- assignment -------------------------------------------------------------------------------
- */
+/* ---- assignment ------------------------------------------------------------------------------ */
 
 /* Makes the client hold exactly what is paused.  Only changes are told: each one, even a resume of
  * what flows, throws away what was fetched. */
@@ -143,8 +142,7 @@ int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, st
     return e ? bus__err(err, e, "seek", NULL) : 0;
 }
 
-/* ---- groups -----------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static int apply_subscription(struct bus *b, struct err *err)
 {
@@ -234,8 +232,7 @@ int bus__consumer_warm(struct bus *b, struct err *err)
     return b->n_subscribed ? apply_subscription(b, err) : 0;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void fill_headers(const rd_kafka_message_t *from, struct bus_message *to)
 {
@@ -277,8 +274,7 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
     }
 }
 
-/* ---- commits ----------------------------------------------------------------------------------
- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 static void commit_later(struct bus *b, int64_t delay_ms)
 {

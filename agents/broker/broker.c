@@ -111,8 +111,7 @@ static const char *text_of(const struct broker *b, const char *option)
     return s ? s : "";
 }
 
-/* ---- ends
- * ---------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void answer_metrics(struct broker *b);
 static void stop_look(void *ctx);
@@ -156,8 +155,7 @@ static void list_ends(struct broker *b)
     }
 }
 
-/* ---- stop
- * ---------------------------------------------------------------------------------------- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 static void finish(struct broker *b)
 {
@@ -240,8 +238,7 @@ static void on_keeper_failed(void *ctx, const struct err *err)
     fail(ctx, err);
 }
 
-/* ---- endpoint
- * -------------------------------------------------------------------------------------- */
+/* ---- endpoint -------------------------------------------------------------------------------- */
 
 static void metric(struct buf *out, const char *name, const char *type, const char *help,
                    uint64_t v)
@@ -316,8 +313,7 @@ static void on_request(void *ctx, struct httpd_request *rq)
     }
 }
 
-/* ---- start
- * --------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static int take_options(struct broker *b, struct err *err)
 {
@@ -482,7 +478,8 @@ int broker_main(int argc, char **argv)
     if (b.exit_code) /* what is held is the operating system's to free */
         _Exit(b.exit_code);
     log_info("broker.stopped", "journal=%s", b.journal ? text_of(&b, "journal") : "none");
-#ifndef RELEARN_TEST /* destroying the mock takes a second, and there is nothing left to be saved */
+#ifndef RELEARN_TEST /* destroying the mock takes a second, and there is nothing left to be saved  \
+                      */
     _Exit(0);
 #endif
     fini(&b);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agents/broker/relay.h"
 #include "common/buf.h"
 
 /* Clients come in a burst when the bus was away; the mock's own backlog is 5. */
@@ -18,6 +19,7 @@ enum { DOOR_BACKLOG = 256 };
 
 static _Thread_local int offered = -1;
 static atomic_bool is_shut;
+static struct relay *_Atomic relay;
 
 static bool is_same(const struct sockaddr_in *a, const struct sockaddr_in *b)
 {
@@ -97,6 +99,11 @@ void door_set_open(bool open)
     atomic_store(&is_shut, !open);
 }
 
+void door_set_relay(struct relay *r)
+{
+    atomic_store(&relay, r);
+}
+
 void door_offer(int fd)
 {
     offered = fd;
@@ -129,8 +136,7 @@ int door_listen(int port, int *ret_fd, int *ret_port, struct err *err)
     return 0;
 }
 
-/* ---- in place of the C library's
- * ------------------------------------------------------------------ */
+/* ---- in place of the C library's ------------------------------------------------------------- */
 
 int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t n)
 {
@@ -145,11 +151,18 @@ int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t n)
 int accept(int fd, __SOCKADDR_ARG address, socklen_t *restrict n)
 {
     int connection = (int)syscall(SYS_accept4, fd, address.__sockaddr__, n, SOCK_CLOEXEC);
+    struct relay *r = atomic_load(&relay);
     struct sockaddr_in peer;
 
-    if (connection < 0 || !atomic_load(&is_shut) || !peer_of(connection, &peer) || is_own(&peer))
-        return connection;
-    close(connection);
-    errno = ECONNABORTED; /* what a connection that went away at once looks like */
-    return -1;
+    if (connection < 0)
+        return -1;
+    if (atomic_load(&is_shut) && peer_of(connection, &peer) && !is_own(&peer)) {
+        close(connection);
+        connection = -1;
+    } else if (r) {
+        connection = relay_join(r, connection);
+    }
+    if (connection < 0)
+        errno = ECONNABORTED; /* what a connection that went away at once looks like */
+    return connection;
 }

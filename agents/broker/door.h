@@ -12,6 +12,9 @@ int door_listen(int port, int *ret_fd, int *ret_port, struct err *err) WARN_UNUS
 /* The next bind() of this thread gives the caller's descriptor this socket instead.  -1: forget it.
  */
 void door_offer(int fd);
+/* Whom accepted connections are given to; NULL: the mock has them as they are. */
+struct relay;
+void door_set_relay(struct relay *r);
 /* Closed: only connections from this very process are accepted; all others are ended at once. */
 void door_set_open(bool open);
 /* Ends the connections of other processes to this port of ours; how many there were. */

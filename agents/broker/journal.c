@@ -16,8 +16,7 @@ enum { NAME_MAX_BYTES = 256, TOPICS_MAX_PARTITIONS = 100000 };
 static const char FILE_MAGIC[JOURNAL_FILE_HEAD_BYTES] = {'R', 'L', 'J', 'R', 'N', 'L', '1', '\n'};
 static const char FRAME_MAGIC[4] = {'R', 'L', 'J', 'B'};
 
-/* ---- CRC-32C, eight bytes a step
- * ----------------------------------------------------------------- */
+/* ---- CRC-32C, eight bytes a step ------------------------------------------------------------- */
 
 uint32_t crc32c(const void *p, size_t n, uint32_t seed)
 {
@@ -51,8 +50,7 @@ uint32_t crc32c(const void *p, size_t n, uint32_t seed)
     return ~crc;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put_uint(char *to, uint64_t v, int bytes)
 {
@@ -122,8 +120,7 @@ void journal_end(struct buf *frame, uint64_t number)
     put_uint(frame->data + 16, frame_crc(frame->data, frame->len), 4);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct cursor {
     const char *p;
@@ -237,8 +234,7 @@ int journal_read_records(struct slice payload, const struct journal_reader *r, s
     return 0;
 }
 
-/* ---- frames of a file
- * ------------------------------------------------------------------------------ */
+/* ---- frames of a file ------------------------------------------------------------------------ */
 
 /* Bytes of the whole frame at p, 0 when there is none. */
 static size_t whole_frame(const char *p, size_t n, uint64_t *ret_number)

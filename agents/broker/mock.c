@@ -11,6 +11,7 @@
 
 #include "agents/broker/door.h"
 #include "agents/broker/kick.h"
+#include "agents/broker/relay.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rng.h"
@@ -34,6 +35,7 @@ struct mock {
     rd_kafka_t
         *client; /* refills the mock and asks for ends; one of its own, so that it ends first */
     rd_kafka_mock_cluster_t *cluster;
+    struct relay *relay;
     int port;
     struct err failure; /* of a delivery */
 };
@@ -151,10 +153,11 @@ int mock_open(int port, const char *const *x, size_t n_x, struct mock **ret, str
 
     if (make_handle(m, HOST, ARRAY_LEN(HOST), x, n_x, &m->host, err) ||
         make_handle(m, CLIENT, ARRAY_LEN(CLIENT), NULL, 0, &m->client, err) ||
-        door_listen(port, &fd, &m->port, err)) {
+        relay_start(&m->relay, err) || door_listen(port, &fd, &m->port, err)) {
         mock_close(m);
         return -1;
     }
+    door_set_relay(m->relay);
     door_set_open(false);
     door_offer(fd);
     m->cluster = new_cluster(m->host);
@@ -183,6 +186,8 @@ void mock_close(struct mock *m)
         rd_kafka_mock_cluster_destroy(m->cluster);
         kick_stop(kick);
     }
+    door_set_relay(NULL);
+    relay_stop(m->relay);
     if (m->host)
         rd_kafka_destroy(m->host);
     free(m);

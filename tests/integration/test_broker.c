@@ -13,24 +13,16 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/fsx.h"
+#include "tests/support/broker_process.h"
 #include "tests/support/bus_recorder.h"
-#include "tests/support/tmpdir.h"
-
-extern char **environ;
-
-enum { ARGS_MAX = 24, LOOK_US = 2000, LOOKS_MAX = 30000, TEXT_CAP_BYTES = 1 << 20 };
 
 struct fixture {
-    struct tmpdir dir;
-    const char *address_file, *endpoint_file, *journal, *output;
-    char port[12]; /* of the first start, kept */
-    pid_t pid;
+    struct broker_process broker;
     struct loop *loop;
     struct recorder a, b;
 };
@@ -40,24 +32,9 @@ static int setup(void **state)
     struct fixture *f = xcalloc(1, sizeof(*f));
     struct err err;
 
-    tmpdir_init(&f->dir);
-    f->address_file = tmpdir_join(&f->dir, "address");
-    f->endpoint_file = tmpdir_join(&f->dir, "endpoint");
-    f->journal = tmpdir_join(&f->dir, "journal");
-    f->output = tmpdir_join(&f->dir, "output");
-    str_copy(f->port, sizeof(f->port), "0");
+    broker_process_init(&f->broker);
     *state = f;
     return loop_new(&f->loop, &err);
-}
-
-static int end(struct fixture *f, int signal)
-{
-    int status = 0;
-
-    kill(f->pid, signal);
-    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
-    f->pid = 0;
-    return status;
 }
 
 static int teardown(void **state)
@@ -66,140 +43,17 @@ static int teardown(void **state)
 
     recorder_close(&f->a, 0);
     recorder_close(&f->b, 0);
-    if (f->pid)
-        end(f, SIGKILL);
+    broker_process_fini(&f->broker);
     loop_free(f->loop);
-    tmpdir_fini(&f->dir);
-    free(f);
+    free_ptr(&f);
     return 0;
 }
 
-/* ---- the process
- * ------------------------------------------------------------------------------------ */
-
-static char *read_text(const char *path)
-{
-    CLEANUP(buf_fini) struct buf b = {0};
-    struct err err;
-
-    if (fsx_read_file(path, TEXT_CAP_BYTES, &b, &err))
-        return xstrdup("");
-    return buf_take(&b);
-}
-
-/* Starts it with the fixture's files and these options besides (NULL-terminated). */
-static void spawn(struct fixture *f, const char *const *more)
-{
-    const char *args[ARGS_MAX] = {"relearn-broker",  "--address-file", f->address_file,
-                                  "--endpoint-file", f->endpoint_file, "--journal",
-                                  f->journal,        "--port",         f->port};
-    const char *bin = getenv("RELEARN_BIN");
-    CLEANUP_FREE char *program = xasprintf("%s/relearn-broker", bin ? bin : "build/bin");
-    posix_spawn_file_actions_t actions;
-    size_t n = 9;
-
-    unlink(f->address_file); /* of one that was killed */
-    for (; more && *more; more++)
-        args[n++] = *more;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, f->output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    if (posix_spawn(&f->pid, program, &actions, NULL, (char **)(uintptr_t)args, environ))
-        fail_msg("%s does not start: `make all` builds it", program);
-    posix_spawn_file_actions_destroy(&actions);
-}
-
-static void wait_ready(struct fixture *f)
-{
-    CLEANUP_FREE char *address = NULL;
-    char *colon;
-
-    for (int i = 0; !fsx_exists(f->address_file); i++) {
-        CLEANUP_FREE char *said = read_text(f->output);
-
-        if (i == LOOKS_MAX || waitpid(f->pid, NULL, WNOHANG) != 0)
-            fail_msg("not ready: %s", said);
-        usleep(LOOK_US);
-    }
-    address = read_text(f->address_file);
-    colon = strchr(address, ':');
-    assert_non_null(colon);
-    str_copy(f->port, sizeof(f->port), colon + 1);
-}
-
-static void start(struct fixture *f, const char *const *more)
-{
-    spawn(f, more);
-    wait_ready(f);
-}
-
-/* It must end by itself with this code, saying this. */
-static void expect_refusal(struct fixture *f, const char *const *more, const char *says)
-{
-    CLEANUP_FREE char *said = NULL;
-    int status = 0;
-
-    spawn(f, more);
-    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
-    f->pid = 0;
-    said = read_text(f->output);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
-    if (!strstr(said, says))
-        fail_msg("said: %s", said);
-    assert_false(fsx_exists(f->address_file));
-}
-
-/* GET of its endpoint; the answer with its head. */
-static char *get(struct fixture *f, const char *path)
-{
-    CLEANUP_FREE char *url = read_text(f->endpoint_file);
-    CLEANUP(buf_fini) struct buf answer = {0};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    int64_t port = 0;
-    char part[4096], request[256];
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ssize_t n;
-
-    assert_return_code(str_to_i64(strrchr(url, ':') + 1, &port), 0);
-    to.sin_port = htons((uint16_t)port);
-    assert_return_code(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-             path);
-    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-    while ((n = read(fd, part, sizeof(part))) > 0)
-        buf_add(&answer, part, (size_t)n);
-    close(fd);
-    return buf_take(&answer);
-}
-
-static long long metric(struct fixture *f, const char *name)
-{
-    CLEANUP_FREE char *text = get(f, "/metrics");
-    CLEANUP_FREE char *line = xasprintf("\nrelearn_broker_%s ", name);
-    const char *at = strstr(text, line);
-
-    if (!at)
-        fail_msg("no %s in %s", name, text);
-    return strtoll(at + strlen(line), NULL, 10);
-}
-
-static void wait_journalled(struct fixture *f, long long records)
-{
-    for (int i = 0; metric(f, "journal_records_total") < records; i++) {
-        if (i == LOOKS_MAX)
-            fail_msg("%lld of %lld journalled", metric(f, "journal_records_total"), records);
-        usleep(LOOK_US);
-    }
-    assert_int_equal(metric(f, "journal_lag_records"), 0);
-}
-
-/* ---- clients
- * ------------------------------------------------------------------------------------------ */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static void connect_to(struct fixture *f, struct recorder *r, const char *topic)
 {
-    CLEANUP_FREE char *brokers = xasprintf("127.0.0.1:%s", f->port);
+    CLEANUP_FREE char *brokers = broker_process_brokers(&f->broker);
     const struct bus_conf c = {.brokers = brokers, .client_id = "test"};
     struct err err = {0};
 
@@ -266,8 +120,7 @@ static void same_messages(const struct recorder *a, const struct recorder *b)
     }
 }
 
-/* ---- tests
- * -------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void topics_of_the_catalogue_are_there_when_it_is_ready(void **state)
 {
@@ -276,7 +129,7 @@ static void topics_of_the_catalogue_are_there_when_it_is_ready(void **state)
     const char *topics[] = {"acme.plans", "acme.predictions", "acme.deadletters"};
     struct err err = {0};
 
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, topics[0]);
     assert_return_code(bus_wait_topics(f->a.bus, topics, 3, RECORDER_WAIT_MS, &err), 0);
     for (size_t i = 0; i < 3; i++)
@@ -297,9 +150,9 @@ static void endpoint_answers(void **state)
         {"/nonsense", " 404 "},
     };
 
-    start(f, NULL);
+    broker_process_start(&f->broker, NULL);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        CLEANUP_FREE char *answer = get(f, cases[i].path);
+        CLEANUP_FREE char *answer = broker_process_get(&f->broker, cases[i].path);
 
         if (!strstr(answer, cases[i].says))
             fail_msg("%s: %s", cases[i].path, answer);
@@ -312,15 +165,15 @@ static void journal_survives_a_kill_with_the_same_offsets(void **state)
     static const char *const more[] = {"--topics", "t:4,other:1", NULL};
     enum { N = 1000 };
 
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, "t");
     send_keys(&f->a, "t", 0, N);
     read_all(&f->a, "t", 4, N);
-    wait_journalled(f, N);
-    end(f, SIGKILL);
-    start(f, more); /* on the same port */
-    assert_int_equal(metric(f, "refilled_records"), N);
-    assert_int_equal(metric(f, "journal_torn_bytes"), 0);
+    broker_process_wait_journalled(&f->broker, N);
+    broker_process_end(&f->broker, SIGKILL);
+    broker_process_start(&f->broker, more); /* on the same port */
+    assert_int_equal(broker_process_metric(&f->broker, "refilled_records"), N);
+    assert_int_equal(broker_process_metric(&f->broker, "journal_torn_bytes"), 0);
     connect_to(f, &f->b, "t");
     read_all(&f->b, "t", 4, N);
     same_messages(&f->a, &f->b);
@@ -332,14 +185,14 @@ static void new_messages_go_on_after_the_old_ones(void **state)
     static const char *const more[] = {"--topics", "t:1", NULL};
 
     for (int64_t round = 0; round < 3; round++) {
-        start(f, more);
+        broker_process_start(&f->broker, more);
         connect_to(f, &f->a, "t");
         recorder_send(&f->a, "t", 0, "k", "v");
         recorder_wait_delivered(&f->a, 1);
         assert_int_equal(f->a.delivered_offset, round);
         recorder_close(&f->a, 1000);
-        wait_journalled(f, 1);
-        end(f, SIGKILL);
+        broker_process_wait_journalled(&f->broker, 1);
+        broker_process_end(&f->broker, SIGKILL);
     }
 }
 
@@ -350,17 +203,17 @@ static void stop_keeps_everything_that_was_acknowledged(void **state)
     enum { N = 5000 };
     int status;
 
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, "t");
     for (int i = 0; i < N; i++)
         recorder_send(&f->a, "t", i % 4, "k", "v");
     recorder_wait_delivered(&f->a, N);
-    status = end(f, SIGTERM); /* at once */
+    status = broker_process_end(&f->broker, SIGTERM); /* at once */
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    assert_false(fsx_exists(f->address_file));
-    start(f, more);
-    assert_int_equal(metric(f, "refilled_records"), N);
+    assert_false(fsx_exists(f->broker.address_file));
+    broker_process_start(&f->broker, more);
+    assert_int_equal(broker_process_metric(&f->broker, "refilled_records"), N);
 }
 
 static void topics_left_out_are_empty_again(void **state)
@@ -368,16 +221,16 @@ static void topics_left_out_are_empty_again(void **state)
     struct fixture *f = *state;
     static const char *const more[] = {"--topics", "t:1,x.predictions:1", "--prefix", "x.", NULL};
 
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, "t");
     recorder_send(&f->a, "t", 0, "k", "v");
     recorder_wait_delivered(&f->a, 1);
     recorder_send(&f->a, "x.predictions", 0, "k", "v");
     recorder_wait_delivered(&f->a, 2);
     assert_int_equal(f->a.delivered_offset, 0);
-    end(f, SIGTERM);
-    start(f, more);
-    assert_int_equal(metric(f, "refilled_records"), 1);
+    broker_process_end(&f->broker, SIGTERM);
+    broker_process_start(&f->broker, more);
+    assert_int_equal(broker_process_metric(&f->broker, "refilled_records"), 1);
 }
 
 /* Clients that stay see another cluster; what they had in hand comes after what was there before.
@@ -389,18 +242,18 @@ static void clients_that_stay_meet_a_new_cluster_behind_the_old_log(void **state
     char old_id[BUS_CLUSTER_ID_SIZE];
     enum { N = 2000, LATE = 50 };
 
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, "t");
     recorder_wait_count(&f->a, &f->a.connected, 1);
     str_copy(old_id, sizeof(old_id), f->a.cluster_id);
     for (int i = 0; i < N; i++)
         recorder_send(&f->a, "t", 0, "k", "early");
     recorder_wait_delivered(&f->a, N);
-    wait_journalled(f, N);
-    end(f, SIGKILL);
+    broker_process_wait_journalled(&f->broker, N);
+    broker_process_end(&f->broker, SIGKILL);
     for (int i = 0; i < LATE; i++)
         recorder_send(&f->a, "t", 0, "k", "late");
-    start(f, more);
+    broker_process_start(&f->broker, more);
     recorder_wait_delivered(&f->a, N + LATE);
     recorder_wait_count(&f->a, &f->a.connected, 2);
     assert_string_not_equal(old_id, f->a.cluster_id);
@@ -408,6 +261,93 @@ static void clients_that_stay_meet_a_new_cluster_behind_the_old_log(void **state
     read_all(&f->b, "t", 1, N + LATE);
     for (int i = 0; i < N + LATE; i++)
         assert_string_equal(find(&f->b, 0, i)->value, i < N ? "early" : "late");
+}
+
+/* The mock alone would answer after the whole wait, five minutes, whatever is written meanwhile. */
+static void reader_that_waits_long_gets_news_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const more[] = {"--topics", "t:2", NULL};
+    static const char *const x[] = {"fetch.wait.max.ms=300000", "socket.timeout.ms=300000"};
+    CLEANUP_FREE char *brokers = NULL;
+
+    broker_process_start(&f->broker, more);
+    connect_to(f, &f->b, "t");
+    brokers = broker_process_brokers(&f->broker);
+    const struct bus_conf c = {.brokers = brokers, .client_id = "test", .x = x, .n_x = 2};
+    recorder_open(&f->a, f->loop, &c);
+    recorder_assign(&f->a, "t", 1, BUS_OFFSET_EARLIEST);
+    for (size_t i = 1; i <= 50; i++) {
+        recorder_send(&f->b, "t", 1, "k", "v");
+        recorder_send(&f->b, "t", 0, "k", "not for this reader");
+        recorder_wait_messages(&f->a, i);
+    }
+    assert_int_equal(f->a.n_messages, 50);
+}
+
+/* Answers and requests of megabytes pass through, in order, beside small ones. */
+static void large_messages_pass(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const more[] = {"--topics", "t:1", NULL};
+    enum { BIG = 4 << 20, N = 6 };
+    CLEANUP_FREE char *big = xcalloc(1, BIG);
+    uint64_t seed = 1;
+    struct err err = {0};
+
+    for (size_t i = 0; i < BIG; i++) { /* nothing that compresses */
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        big[i] = (char)(seed >> 56);
+    }
+    broker_process_start(&f->broker, more);
+    connect_to(f, &f->a, "t");
+    recorder_assign(&f->a, "t", 0, BUS_OFFSET_EARLIEST);
+    for (size_t i = 0; i < N; i++) {
+        assert_return_code(bus_produce(f->a.bus, "t", 0, slice_str("k"), (struct slice){big, BIG},
+                                       NULL, 0, NULL, NULL, &err),
+                           0);
+        recorder_send(&f->a, "t", 0, "k", "small");
+        recorder_wait_messages(&f->a, 2 * i + 2); /* the ring holds one of them at a time */
+        assert_int_equal(f->a.messages[2 * i].value_n, BIG);
+        assert_memory_equal(f->a.messages[2 * i].value, big, BIG);
+        assert_string_equal(f->a.messages[2 * i + 1].value, "small");
+    }
+}
+
+/* A port is open to anybody on the machine. */
+static void garbage_from_a_client_harms_nobody(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const more[] = {"--topics", "t:1", NULL};
+    static const struct slice garbage[] = {
+        {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27},
+        {"\xff\xff\xff\xff\0\1\0\4\0\0\0\1", 12},
+        {"\0\0\0\0\0\0\0\0\0\0\0\0", 12},
+        {"\0\0\0\x0e\0\1\0\x0b\0\0\0\1\xff\xff\0\0\0\0", 18},
+        {"\0\0\0\x0c\0\0\0\7\0\0\0\1\0\x7f\0\0", 16},
+        {"\x7f\xff\xff\xff\0\0\0\7\0\0\0\1\0\0\0\0", 16},
+        {"\0", 1},
+    };
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int64_t port = 0;
+
+    broker_process_start(&f->broker, more);
+    assert_return_code(str_to_i64(f->broker.port, &port), 0);
+    to.sin_port = htons((uint16_t)port);
+    connect_to(f, &f->a, "t");
+    recorder_assign(&f->a, "t", 0, BUS_OFFSET_EARLIEST);
+    for (size_t i = 0; i < ARRAY_LEN(garbage); i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_return_code(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+        assert_int_equal(send(fd, garbage[i].p, garbage[i].n, MSG_NOSIGNAL), garbage[i].n);
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, (char[256]){0}, 256, 0) > 0) /* until the bus has had enough of it */
+            ;
+        close(fd);
+        recorder_send(&f->a, "t", 0, "k", "v");
+        recorder_wait_messages(&f->a, i + 1);
+    }
 }
 
 static void append_to(const char *path, const void *p, size_t n)
@@ -421,15 +361,15 @@ static void append_to(const char *path, const void *p, size_t n)
 
 static void fill(struct fixture *f, const char *const *more, int n)
 {
-    start(f, more);
+    broker_process_start(&f->broker, more);
     connect_to(f, &f->a, "t");
     for (int i = 1; i <= n; i++) { /* a batch each */
         recorder_send(&f->a, "t", 0, "k", "v");
         recorder_wait_delivered(&f->a, i);
-        wait_journalled(f, i);
+        broker_process_wait_journalled(&f->broker, i);
     }
     recorder_close(&f->a, 1000);
-    end(f, SIGKILL);
+    broker_process_end(&f->broker, SIGKILL);
 }
 
 static void torn_end_is_cut_and_told(void **state)
@@ -439,12 +379,12 @@ static void torn_end_is_cut_and_told(void **state)
     CLEANUP_FREE char *said = NULL;
 
     fill(f, more, 2);
-    append_to(f->journal, "RLJB\1\2\3", 7);
-    start(f, more);
-    said = read_text(f->output);
+    append_to(f->broker.journal, "RLJB\1\2\3", 7);
+    broker_process_start(&f->broker, more);
+    said = broker_process_said(&f->broker);
     assert_non_null(strstr(said, "cut_bytes=7"));
-    assert_int_equal(metric(f, "journal_torn_bytes"), 7);
-    assert_int_equal(metric(f, "refilled_records"), 2);
+    assert_int_equal(broker_process_metric(&f->broker, "journal_torn_bytes"), 7);
+    assert_int_equal(broker_process_metric(&f->broker, "refilled_records"), 2);
 }
 
 static void damaged_middle_stops_the_start_until_salvaged(void **state)
@@ -456,17 +396,20 @@ static void damaged_middle_stops_the_start_until_salvaged(void **state)
     int fd;
 
     fill(f, more, 3);
-    size = fsx_size(f->journal);
-    fd = open(f->journal, O_WRONLY | O_CLOEXEC);
+    size = fsx_size(f->broker.journal);
+    fd = open(f->broker.journal, O_WRONLY | O_CLOEXEC);
     assert_int_equal(pwrite(fd, "\xff\xff", 2, (off_t)(size / 2)), 2);
     close(fd);
-    expect_refusal(f, more, "--salvage");
-    assert_int_equal(fsx_size(f->journal), size);
-    start(f, salvage);
-    assert_int_equal(metric(f, "refilled_records") + metric(f, "refilled_placeholders"), 3);
-    assert_true(metric(f, "refilled_placeholders") > 0); /* offsets stay what they were */
-    end(f, SIGTERM);
-    start(f, more); /* and is whole from then on */
+    broker_process_refuses(&f->broker, more, "--salvage");
+    assert_int_equal(fsx_size(f->broker.journal), size);
+    broker_process_start(&f->broker, salvage);
+    assert_int_equal(broker_process_metric(&f->broker, "refilled_records") +
+                         broker_process_metric(&f->broker, "refilled_placeholders"),
+                     3);
+    assert_true(broker_process_metric(&f->broker, "refilled_placeholders") >
+                0); /* offsets stay what they were */
+    broker_process_end(&f->broker, SIGTERM);
+    broker_process_start(&f->broker, more); /* and is whole from then on */
 }
 
 static void other_partition_count_is_refused(void **state)
@@ -475,9 +418,10 @@ static void other_partition_count_is_refused(void **state)
     static const char *const four[] = {"--topics", "t:4", NULL};
     static const char *const eight[] = {"--topics", "t:8", NULL};
 
-    start(f, four);
-    end(f, SIGTERM);
-    expect_refusal(f, eight, "topic t has 4 partitions in the journal and should have 8");
+    broker_process_start(&f->broker, four);
+    broker_process_end(&f->broker, SIGTERM);
+    broker_process_refuses(&f->broker, eight,
+                           "topic t has 4 partitions in the journal and should have 8");
 }
 
 static void taken_port_is_told(void **state)
@@ -490,8 +434,8 @@ static void taken_port_is_told(void **state)
     assert_return_code(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_return_code(listen(fd, 1), 0);
     assert_return_code(getsockname(fd, (struct sockaddr *)&at, &n), 0);
-    snprintf(f->port, sizeof(f->port), "%d", ntohs(at.sin_port));
-    expect_refusal(f, NULL, "is taken");
+    snprintf(f->broker.port, sizeof(f->broker.port), "%d", ntohs(at.sin_port));
+    broker_process_refuses(&f->broker, NULL, "is taken");
     close(fd);
 }
 
@@ -500,11 +444,11 @@ static void journal_of_a_running_bus_is_refused(void **state)
     struct fixture *f = *state;
     pid_t first;
 
-    start(f, NULL);
-    first = f->pid;
-    str_copy(f->port, sizeof(f->port), "0");
-    expect_refusal(f, NULL, "in use by another relearn-broker");
-    f->pid = first;
+    broker_process_start(&f->broker, NULL);
+    first = f->broker.pid;
+    str_copy(f->broker.port, sizeof(f->broker.port), "0");
+    broker_process_refuses(&f->broker, NULL, "in use by another relearn-broker");
+    f->broker.pid = first;
 }
 
 int main(void)
@@ -518,6 +462,9 @@ int main(void)
         T(stop_keeps_everything_that_was_acknowledged),
         T(topics_left_out_are_empty_again),
         T(clients_that_stay_meet_a_new_cluster_behind_the_old_log),
+        T(reader_that_waits_long_gets_news_at_once),
+        T(large_messages_pass),
+        T(garbage_from_a_client_harms_nobody),
         T(torn_end_is_cut_and_told),
         T(damaged_middle_stops_the_start_until_salvaged),
         T(other_partition_count_is_refused),

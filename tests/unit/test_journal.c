@@ -128,8 +128,7 @@ static void records_that_do_not_add_up_are_refused(void **state)
     assert_int_equal(s.messages, 0);
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void append(struct journal *j, int64_t offset)
 {

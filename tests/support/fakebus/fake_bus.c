@@ -1,8 +1,7 @@
 /* To be included by a test, not linked.  See fake_bus.h. */
 #include "tests/support/fakebus/fake_log.c"
 
-/* ---- groups ------------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static struct fake_group *fake_group(const char *name)
 {
@@ -95,8 +94,7 @@ static bool fake_step_group(struct bus *b)
     return true;
 }
 
-/* ---- a step of one bus --------------------------------------------------------------------------
- */
+/* ---- a step of one bus ----------------------------------------------------------------------- */
 
 static bool fake_step_commits(struct bus *b)
 {
@@ -296,8 +294,7 @@ void fake_bus_crash(struct bus *b)
     b->n_sent = 0;
 }
 
-/* ---- bus.h --------------------------------------------------------------------------------------
- */
+/* ---- bus.h ----------------------------------------------------------------------------------- */
 
 int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb,
              struct bus **ret, struct err *err)

@@ -18,8 +18,7 @@ static struct {
     bool is_shuffled;
 } fake;
 
-/* ---- the log ----------------------------------------------------------------------------------
- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 static struct fake_topic *fake_find(const char *name)
 {
@@ -148,7 +147,7 @@ const struct bus_message *fake_bus_at(const char *topic, int partition, int64_t 
     return p && offset >= 0 && (size_t)offset < p->n ? &p->log[offset] : NULL;
 }
 
-/* ---- positions of groups ------------------------------------------------------------------------ */
+/* ---- positions of groups --------------------------------------------------------------------- */
 
 static struct fake_commit *fake_find_commit(const char *group, const char *topic, int partition)
 {

@@ -136,6 +136,8 @@ void intake_resend(struct console *c, struct httpd_request *rq, const char *cons
 struct json *event_to_json(const struct event *ev);
 /* One sentence of what an event says. */
 void event_say(enum record type, const void *rec, const char *id, struct buf *out);
+/* Adds the sentence to a row of the view. */
+void dead_say(struct json *row);
 /* The dead letter that an event of this id became: its id; false when there is none. */
 bool dead_find_original(struct console *c, const char *id, char ret_id[ID_SIZE]);
 

@@ -27,6 +27,17 @@ static const char *header(const struct dead_lettered *d, const char *name, struc
     return NULL;
 }
 
+void dead_say(struct json *row)
+{
+    struct arena arena = {0};
+    CLEANUP(buf_fini) struct buf text = {0};
+    const struct dead_lettered *d = record_of(row, &arena);
+    if (d)
+        event_say(RECORD_DEAD_LETTERED, d, json_get_str(row, "id", ""), &text);
+    json_set_str(row, "says", text.data);
+    arena_fini(&arena);
+}
+
 bool dead_find_original(struct console *c, const char *id, char ret_id[ID_SIZE])
 {
     CLEANUP(json_freep) struct json *list = view_dead_letters(c, SEARCHED);

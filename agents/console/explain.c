@@ -247,7 +247,7 @@ static void answer_dead(struct console *c, struct httpd_request *rq, const char 
     json_set_str(root, "what", record_str(RECORD_DEAD_LETTERED));
     json_set_str(root, "id", id);
     steps = json_set(root, "steps", json_array());
-    json_add(steps, dead);
+    dead_say(json_add(steps, dead));
     console_answer_json(rq, 200, root);
 }
 

@@ -147,7 +147,7 @@ static bool fake_step_sent(struct bus *b)
         if (!b->sent[i].is_appended)
             fake_arrive(&b->sent[i]);
     }
-    while (b->n_sent > 0 && b->sent[0].wait_steps == 0) {
+    while (b->n_sent > 0 && b->sent[0].is_appended && b->sent[0].wait_steps == 0) {
         struct fake_sent s = b->sent[0];
 
         memmove(b->sent, b->sent + 1, --b->n_sent * sizeof(*b->sent));
@@ -482,6 +482,8 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
         fake_bus_faults.refuse_produce--;
         return err_set(err, ERR_LIMIT, NEXT_RETRY, "fake: queue full");
     }
+    if (fake_bus_faults.queue_cap > 0 && b->n_sent >= (size_t)fake_bus_faults.queue_cap)
+        return err_set(err, ERR_LIMIT, NEXT_RETRY, "fake: queue full");
     if (b->is_closing)
         return err_set(err, ERR_CANCELED, NEXT_RETRY, "the bus is closing");
     if (!t)

@@ -13,6 +13,7 @@
 struct fake_faults {
     bool down;          /* no broker: nothing moves; produced messages wait */
     int refuse_produce; /* the next n bus_produce fail: ERR_LIMIT, NEXT_RETRY */
+    int queue_cap;      /* so many unacknowledged ones and bus_produce fails likewise; 0: any */
     int lose;           /* the next n messages are not appended and reported as failed */
     int drop_ack;       /* the next n are appended and reported as failed (ERR_TIMEOUT) */
     int duplicate;      /* the next n are appended twice and acknowledged once */

@@ -6,7 +6,6 @@
  * work, send what is owed, commit, leave. */
 #include "common/agent.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,13 +98,16 @@ void agent__fail(struct agent *a, int exit_code, const char *event, const struct
 
 static int parse_share(const char *text, int *ret_share, int *ret_shares, struct err *err)
 {
-    int i = 0, n = 0, used = 0;
-    if (sscanf(text, "%d/%d%n", &i, &n, &used) != 2 || text[used] || i < 1 || n < 1 || i > n ||
-        n > 1000)
-        return err_inval(err, "--share %s: give I/N with 1 <= I <= N <= 1000, for example 2/3",
-                         text);
-    *ret_share = i;
-    *ret_shares = n;
+    enum { MAX_SHARES = 1000 };
+    const char *slash = strchr(text, '/');
+    CLEANUP_FREE char *first = xstrndup(text, slash ? (size_t)(slash - text) : 0);
+    int64_t i = 0, n = 0;
+    if (!slash || str_to_i64(first, &i) || str_to_i64(slash + 1, &n) || i < 1 || i > n ||
+        n > MAX_SHARES)
+        return err_inval(err, "--share %s: give I/N with 1 <= I <= N <= %d, for example 2/3", text,
+                         MAX_SHARES);
+    *ret_share = (int)i;
+    *ret_shares = (int)n;
     return 0;
 }
 

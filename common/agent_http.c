@@ -1,5 +1,5 @@
 /* The endpoints that every agent has, and its metrics (Prometheus text format 0.0.4). */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -146,14 +146,17 @@ static void write_inputs(struct agent *a, struct buf *out)
 
 static void write_process(struct agent *a, struct buf *out)
 {
-    long pages = 0, total = 0;
+    /* /proc/self/statm: total and resident pages come first */
     struct err err = {0};
     CLEANUP(buf_fini) struct buf b = {0};
-    if (fsx_read_file("/proc/self/statm", 4096, &b, &err) == 0 &&
-        sscanf(b.data, "%ld %ld", &total, &pages) == 2)
+    enum { STATM_BYTES = 4096 };
+    char *resident = NULL, *end = NULL;
+    if (fsx_read_file("/proc/self/statm", STATM_BYTES, &b, &err) == 0 && b.len)
+        resident = strchr(b.data, ' ');
+    if (resident)
         buf_addf(out,
                  "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lld\n",
-                 (long long)pages * sysconf(_SC_PAGESIZE));
+                 strtoll(resident, &end, 10) * sysconf(_SC_PAGESIZE));
     struct bus_stats st = {0};
     if (a->bus)
         bus_stats(a->bus, &st);

@@ -34,9 +34,24 @@ void installation_fini(struct installation *in)
     *in = (struct installation){0};
 }
 
+/* A process that has ended is there until it is waited for, and not every first process of a
+ * container does that: then it does nothing more, and holds nothing. */
+static bool is_zombie(int pid)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP_FREE char *path = xasprintf("/proc/%d/stat", pid);
+    struct err none = {0};
+    const char *name_end;
+
+    if (fsx_read_file(path, 4096, &text, &none) || !text.len)
+        return false;
+    name_end = strrchr(text.data, ')');
+    return name_end && strncmp(name_end, ") Z", 3) == 0;
+}
+
 static bool is_alive(int pid)
 {
-    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid);
 }
 
 int installation_find(const char *data, struct installation *ret, struct err *err)

@@ -63,11 +63,11 @@ def wait(condition, what, seconds=None):
 
 
 def alive(pid):
+    """Runs; one that has ended and is not waited for by its parent does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except OSError:
         return False
-    return True
 
 
 class Refused(Exception):
@@ -90,11 +90,12 @@ class Installation:
         self.clean = {k: v for k, v in os.environ.items() if not k.startswith("RELEARN_") or k == "RELEARN_LIBEXEC"}
         self.env = self.clean | (env or {})
         self.extra = []  # processes beside those of the supervisor
-        self.is_up = False
-        self.forget()
+        self.is_up, self.supervisor = False, None
+        self.read_anew()
 
-    def forget(self):
-        self.log, self.seq, self.supervisor = [], 0, None
+    def read_anew(self):
+        """What console has told is forgotten: it numbers its events anew when its view was made anew."""
+        self.log, self.seq = [], 0
 
     # ---- life
 
@@ -112,7 +113,7 @@ class Installation:
         words = ["up", "--json", "--prefix", self.prefix, "--partitions", self.partitions, *self.options]
         if self.brokers:
             words += ["--brokers", self.brokers]
-        self.forget()  # a console that starts anew may number its view anew
+        self.read_anew()
         found = json.loads(self.command(*words).stdout)
         self.is_up = True
         self.supervisor, self.bus = found["pid"], found["brokers"]
@@ -201,6 +202,23 @@ class Installation:
         wait(lambda: self.look()[instance]["restarts"] > before, f"{instance} noticed as dead")
         self.await_ready(instance)
 
+    def lose_state(self, instance):
+        """kill -9, its state folder deleted, and up again. The supervisor is held meanwhile, so that nothing starts too early."""
+        before, pid = self.look()[instance]["restarts"], self.pid(instance)
+        os.kill(self.supervisor, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            wait(lambda: not alive(pid), f"{instance} dead")
+            folder = self.data / "state" / instance
+            assert folder.is_dir(), folder
+            shutil.rmtree(folder)
+        finally:
+            os.kill(self.supervisor, signal.SIGCONT)
+        wait(lambda: self.look()[instance]["restarts"] > before, f"{instance} noticed as dead")
+        self.await_ready(instance)
+        if instance.startswith("console"):
+            self.read_anew()
+
     def start_extra(self, agent, instance, share="1/1", data=None, options=()):
         """A process that the supervisor knows nothing of."""
         address = self.data / "run" / f"{instance}.address"
@@ -225,16 +243,20 @@ class Installation:
     # ---- HTTP
 
     def ask(self, method, url, **how):
-        """An answer, also while the instance is being started again."""
+        """An answer, also while the instance is being started again, or says that it is not ready."""
+        said = []
 
         def once():
             try:
-                return [self.http.request(method, url() if callable(url) else url, timeout=PATIENCE_S, **how)]
-            except requests.ConnectionError:
+                r = self.http.request(method, url() if callable(url) else url, timeout=PATIENCE_S, **how)
+                said[:] = [r]
+                return r.status_code != 503 and said
+            except requests.ConnectionError as e:
+                said[:] = [e]
                 self.look()
                 return None
 
-        return wait(once, f"an answer to {method} {url() if callable(url) else url}")[0]
+        return wait(once, lambda: f"an answer to {method} {url() if callable(url) else url}: {said}")[0]
 
     def get(self, path, instance="console-1", **params):
         r = self.ask("GET", lambda: self.url(instance) + path, params=params)

@@ -38,7 +38,18 @@ void bus__problem(struct bus *b, const struct err *err)
 
 /* ---- metadata -------------------------------------------------------------------------------- */
 
-struct bus__topic *bus__topic(struct bus *b, const char *name)
+static void ask_metadata(struct bus *b)
+{
+    bool was_asked = b->ask;
+
+    b->ask = true;
+    /* Asked often, the beat must still come. */
+    if (!was_asked && b->phase == BUS_OPEN && !b->probing)
+        loop_timer_start(b->beat, BUS_BEAT_AWAY_MS);
+}
+
+/* Made when missing. */
+static struct bus__topic *get_topic(struct bus *b, const char *name)
 {
     for (size_t i = 0; i < b->n_topics; i++) {
         if (strcmp(b->topics[i].name, name) == 0)
@@ -54,7 +65,7 @@ static void learn_topics(struct bus *b, const struct rd_kafka_metadata *md)
     /* Those that are going to be asked for are among these; a large cluster's are learned as asked.
      */
     for (int k = 0; k < md->topic_cnt && md->topic_cnt <= BUS_LEARN_TOPICS; k++)
-        bus__topic(b, md->topics[k].topic);
+        get_topic(b, md->topics[k].topic);
     for (size_t i = 0; i < b->n_topics; i++) {
         struct bus__topic *t = &b->topics[i];
 
@@ -80,7 +91,7 @@ static void learn_id(struct bus *b, rd_kafka_t *rk, char seen[BUS_CLUSTER_ID_SIZ
         str_copy(seen, BUS_CLUSTER_ID_SIZE, id);
         if (strcmp(id, b->cluster_id) != 0) {
             str_copy(b->cluster_id, sizeof(b->cluster_id), id);
-            bus__ask_metadata(b); /* another cluster has other topics */
+            ask_metadata(b); /* another cluster has other topics */
         }
     }
     rd_kafka_mem_free(rk, id);
@@ -101,7 +112,7 @@ static void learn_cluster(struct bus *b)
         return;
     }
     if (!b->conf.produce_only && !b->is_warm) {
-        bus__ask_metadata(b); /* the consumer's turn */
+        ask_metadata(b); /* the consumer's turn */
         return;
     }
     if (strcmp(b->told_id, b->cluster_id) != 0) {
@@ -182,22 +193,12 @@ static void probe_if_due(struct bus *b)
         probe_start(b);
 }
 
-void bus__ask_metadata(struct bus *b)
-{
-    bool was_asked = b->ask;
-
-    b->ask = true;
-    /* Asked often, the beat must still come. */
-    if (!was_asked && b->phase == BUS_OPEN && !b->probing)
-        loop_timer_start(b->beat, BUS_BEAT_AWAY_MS);
-}
-
 int bus_partitions(struct bus *b, const char *topic)
 {
-    struct bus__topic *t = bus__topic(b, topic);
+    struct bus__topic *t = get_topic(b, topic);
 
     if (t->partitions == 0)
-        bus__ask_metadata(b);
+        ask_metadata(b);
     return t->partitions;
 }
 
@@ -214,7 +215,7 @@ int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t 
         const char *missing = NULL;
 
         for (size_t i = 0; i < n; i++)
-            (void)bus__topic(b, topics[i]);
+            (void)get_topic(b, topics[i]);
         md = get_metadata(b->producer, wait_ms);
         if (md) {
             heard = true;
@@ -223,7 +224,7 @@ int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t 
             rd_kafka_metadata_destroy(md);
         }
         for (size_t i = 0; i < n && !missing; i++) {
-            if (bus__topic(b, topics[i])->partitions == 0)
+            if (get_topic(b, topics[i])->partitions == 0)
                 missing = topics[i];
         }
         if (!missing)
@@ -271,7 +272,7 @@ static void on_error(struct bus *b, rd_kafka_event_t *ev)
         b->up = false;
     if (e == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || e == RD_KAFKA_RESP_ERR__TRANSPORT ||
         e == RD_KAFKA_RESP_ERR__RESOLVE)
-        bus__ask_metadata(b); /* whoever comes back may be another cluster */
+        ask_metadata(b); /* whoever comes back may be another cluster */
     bus__err(&err, e, "client", rd_kafka_event_error_string(ev));
     if (rd_kafka_event_error_is_fatal(ev))
         err.next = NEXT_FATAL;

@@ -307,7 +307,8 @@ void bus__commit_flush(struct bus *b)
 {
     rd_kafka_topic_partition_list_t *list;
 
-    /* Nobody hears it; and one that waits for its coordinator makes destruction wait ten seconds. */
+    /* Nobody hears it; and one that waits for its coordinator makes destruction wait ten seconds.
+     */
     if (!b->is_warm || !b->up)
         return;
     list = rd_kafka_topic_partition_list_new(0);

@@ -98,8 +98,6 @@ bool bus__id_is_embedded(const char *cluster_id);
 int bus__err(struct err *err, rd_kafka_resp_err_t e, const char *what, const char *detail);
 
 /* bus.c */
-struct bus__topic *bus__topic(struct bus *b, const char *name); /* made when missing */
-void bus__ask_metadata(struct bus *b);
 void bus__problem(struct bus *b, const struct err *err); /* not while closing */
 
 /* bus_consume.c */

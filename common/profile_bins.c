@@ -18,7 +18,7 @@ static uint32_t key_of(float v)
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u; /* rising as an integer */
 }
 
-void profile__sort(float *values, float *scratch, size_t n)
+static void sort(float *values, float *scratch, size_t n)
 {
     float *from = values, *to = scratch;
 
@@ -107,7 +107,7 @@ void profile__bins(float *values, float *scratch, size_t n, int64_t present,
 
     if (n == 0)
         return;
-    profile__sort(values, scratch, n);
+    sort(values, scratch, n);
     if (values[0] == values[n - 1]) {
         constant(values, c, present);
         return;

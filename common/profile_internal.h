@@ -8,6 +8,5 @@
  * more), counts scaled up to `present` values.  values are finite. */
 void profile__bins(float *values, float *scratch, size_t n, int64_t present,
                    struct profile_column *c);
-void profile__sort(float *values, float *scratch, size_t n);
 
 #endif

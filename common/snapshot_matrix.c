@@ -37,35 +37,6 @@ struct loader {
     size_t rows, cap_rows, skip;
 };
 
-/* ---- class order ---- */
-
-static int compare_numbers(const void *a, const void *b)
-{
-    double x = 0, y = 0;
-
-    if (str_to_double(*(char *const *)a, &x) || str_to_double(*(char *const *)b, &y))
-        return 0;
-    if (x != y)
-        return x < y ? -1 : 1;
-    return strcmp(*(char *const *)a, *(char *const *)b); /* "1" and "1.0" */
-}
-
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-void classes_sort(char **classes, size_t n)
-{
-    bool numeric = true;
-    double v;
-
-    for (size_t i = 0; i < n && numeric; i++)
-        numeric = str_to_double(classes[i], &v) == 0;
-    if (n > 1)
-        qsort(classes, n, sizeof(*classes), numeric ? compare_numbers : compare_text);
-}
-
 /* ---- target ---- */
 
 static void target_fini(struct target *t)

@@ -1,5 +1,6 @@
-/* An ordered set of strings: each has the index of its first sight.  For dictionaries of categories and
- * the like.  {0} is a valid empty set.  The caller caps the number of strings.  Thread: any, one at a time. */
+/* An ordered set of strings: each has the index of its first sight.  For dictionaries of categories
+ * and the like.  {0} is a valid empty set.  The caller caps the number of strings.  Thread: any,
+ * one at a time. */
 #ifndef COMMON_STRSET_H
 #define COMMON_STRSET_H
 
@@ -16,7 +17,9 @@ struct strset {
 
 size_t strset_find(const struct strset *s, struct slice key); /* STRSET_NONE when absent */
 size_t strset_add(struct strset *s, struct slice key);        /* its index, old or new */
-char **strset_take(struct strset *s, size_t *ret_n);          /* the strings are the caller's, each and the array; the set is empty */
+char **
+strset_take(struct strset *s,
+            size_t *ret_n); /* the strings are the caller's, each and the array; the set is empty */
 void strset_fini(struct strset *s);
 
 #endif

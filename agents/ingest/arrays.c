@@ -190,7 +190,7 @@ static void add_utf8(uint32_t c, struct buf *out)
 
 static int text_at(const struct array *x, size_t row, struct buf *out, struct err *err)
 {
-    unsigned char item[TEXT_MAX_WIDTH * 4];
+    unsigned char item[TEXT_MAX_WIDTH * 4] = {0};
     size_t n = item_bytes(x);
 
     buf_reset(out);
@@ -255,16 +255,23 @@ static int name_by_array(const struct array *columns, size_t n, struct strset *n
     return 0;
 }
 
+/* 3 of "f3"; SIZE_MAX when it is no such name. */
+static size_t label_index(const char *label)
+{
+    int64_t v;
+
+    return label[0] == 'f' && str_to_i64(label + 1, &v) == 0 && v >= 0 ? (size_t)v : SIZE_MAX;
+}
+
 /* One matrix: the contract may list all of its columns, or all but the label. */
 static void name_matrix(const struct pipeline *p, size_t n, struct strset *names)
 {
-    unsigned index = 0;
-    char tail;
+    size_t index = label_index(p->label);
 
     if (has_label(p) && p->n_columns == n) {
         for (size_t i = 0; i < n; i++)
             strset_add(names, slice_str(p->columns[i].name));
-    } else if (sscanf(p->label, "f%u%c", &index, &tail) == 1 && index < n) {
+    } else if (index < n) {
         for (size_t i = 0; i < n; i++) {
             char name[24];
 

@@ -34,12 +34,12 @@ static int category(struct column *c, struct slice text, float *ret)
         *ret = NAN;
         if (!is_good)
             return BROKEN_TYPE;
-        if (c->is_closed && c->severity != VIOLATION_WARN)
+        if (c->n_closed > 0 && c->severity != VIOLATION_WARN)
             return BROKEN_ALLOWED;
         code = strset_add(&c->categories, text);
     }
     *ret = (float)code;
-    return c->is_closed && code >= c->rule->n_allowed ? BROKEN_ALLOWED : CELL_OK;
+    return c->n_closed > 0 && code >= c->n_closed ? BROKEN_ALLOWED : CELL_OK;
 }
 
 /* ---- a column whose type was found to be something else than this cell ---- */
@@ -185,7 +185,7 @@ static int class_code(struct sheet *s, const struct column *c, struct slice raw,
     if (raw.n == 0 || raw.n > CATEGORY_MAX_BYTES || !slice_is_utf8(raw))
         return BROKEN_LABEL;
     text = class_name(raw, name, sizeof(name));
-    if (c->is_closed && strset_find(&c->categories, text) == STRSET_NONE)
+    if (c->n_closed > 0 && strset_find(&c->categories, text) == STRSET_NONE)
         return BROKEN_ALLOWED;
     code = strset_find(&s->classes, text);
     if (code == STRSET_NONE) {

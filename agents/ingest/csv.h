@@ -1,8 +1,9 @@
-/* CSV by RFC 4180, pushed in pieces of any size: bytes in, rows of fields out.  Comma, LF or CRLF, optional
- * UTF-8 byte order mark, quoted fields with commas, line breaks and doubled quotes.  Nothing is allocated
- * for a row.  Refused, with row and line: a quote that is never closed, a quote inside of an unquoted field,
- * text behind a closing quote, NUL bytes, UTF-16, rows above CSV_ROW_MAX_BYTES, too many fields.  Rows of a
- * wrong number of fields are the caller's to judge.  Empty lines are passed over.  Thread: one at a time. */
+/* CSV by RFC 4180, pushed in pieces of any size: bytes in, rows of fields out.  Comma, LF or CRLF,
+ * optional UTF-8 byte order mark, quoted fields with commas, line breaks and doubled quotes.
+ * Nothing is allocated for a row.  Refused, with row and line: a quote that is never closed, a
+ * quote inside of an unquoted field, text behind a closing quote, NUL bytes, UTF-16, rows above
+ * CSV_ROW_MAX_BYTES, too many fields.  Rows of a wrong number of fields are the caller's to judge.
+ * Empty lines are passed over.  Thread: one at a time. */
 #ifndef INGEST_CSV_H
 #define INGEST_CSV_H
 
@@ -13,7 +14,8 @@
 #define CSV_MAX_FIELDS 4096
 
 struct csv_row {
-    const struct slice *fields; /* unquoted; blanks are kept; 32 more bytes are readable behind each */
+    const struct slice
+        *fields; /* unquoted; blanks are kept; 32 more bytes are readable behind each */
     size_t n;
     int64_t row;       /* 0: the header; data rows from 1 */
     int64_t line;      /* where it begins, from 1 */

@@ -61,10 +61,23 @@ static bool take_date(struct scan *s, double *ret)
     return true;
 }
 
+/* Digits behind a point. */
+static bool take_fraction(struct scan *s, double *ret)
+{
+    const char *begin = s->p;
+    double unit = 0.1;
+
+    while (s->p < s->end && (unsigned char)(*s->p - '0') < 10) {
+        *ret += unit * (*s->p++ - '0');
+        unit /= 10;
+    }
+    return s->p > begin;
+}
+
 static bool take_clock(struct scan *s, double *ret)
 {
     int h = take(s, 2), m, sec = 0;
-    double fraction = 0, unit = 0.1;
+    double fraction = 0;
 
     if (h < 0 || h > 23 || !take_char(s, ':'))
         return false;
@@ -75,14 +88,8 @@ static bool take_clock(struct scan *s, double *ret)
         sec = take(s, 2);
         if (sec < 0 || sec > 60) /* 60: a leap second counts as the next one */
             return false;
-        if (take_char(s, '.')) {
-            const char *begin = s->p;
-
-            for (; s->p < s->end && (unsigned char)(*s->p - '0') < 10; s->p++, unit /= 10)
-                fraction += unit * (*s->p - '0');
-            if (s->p == begin)
-                return false;
-        }
+        if (take_char(s, '.') && !take_fraction(s, &fraction))
+            return false;
     }
     *ret += 3600.0 * h + 60.0 * m + sec + fraction;
     return true;

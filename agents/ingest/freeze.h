@@ -1,5 +1,6 @@
-/* From a segment's spooled rows to a snapshot in the artefact store: the last checks, split, label classes, npy
- * files, profile, manifest.  Files of many segments are made durable together.  One thread. */
+/* From a segment's spooled rows to a snapshot in the artefact store: the last checks, split, label
+ * classes, npy files, profile, manifest.  Files of many segments are made durable together.  One
+ * thread. */
 #ifndef INGEST_FREEZE_H
 #define INGEST_FREEZE_H
 
@@ -23,8 +24,10 @@ struct freeze_request {
     size_t n_earlier;
     struct seen_cache *cache;
 };
-/* Fills *ret's status, snapshot, profile and row counts; strings in arena.  What the segment breaks goes to its
- * report, and then the status is "rejected".  Errors: the disk. */
-int freeze_segment(struct freezer *f, struct sheet *s, struct segment *g, const struct freeze_request *rq, struct arena *arena, struct dataset_ingested *ret, struct err *err) WARN_UNUSED;
+/* Fills *ret's status, snapshot, profile and row counts; strings in arena.  What the segment breaks
+ * goes to its report, and then the status is "rejected".  Errors: the disk. */
+int freeze_segment(struct freezer *f, struct sheet *s, struct segment *g,
+                   const struct freeze_request *rq, struct arena *arena,
+                   struct dataset_ingested *ret, struct err *err) WARN_UNUSED;
 
 #endif

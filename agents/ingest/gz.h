@@ -1,13 +1,14 @@
-/* Streaming inflate (zlib): gzip files of one or several members, and the bare deflate streams of zip members.
- * Memory is bounded whatever comes out; how much may come out is the sink's to say.  The only file with
- * zlib's header.  Thread: one at a time. */
+/* Streaming inflate (zlib): gzip files of one or several members, and the bare deflate streams of
+ * zip members. Memory is bounded whatever comes out; how much may come out is the sink's to say.
+ * The only file with zlib's header.  Thread: one at a time. */
 #ifndef INGEST_GZ_H
 #define INGEST_GZ_H
 
 #include "common/base.h"
 #include "common/err.h"
 
-typedef int (*bytes_fn)(void *ctx, const void *p, size_t n, struct err *err); /* -1 with *err set stops */
+typedef int (*bytes_fn)(void *ctx, const void *p, size_t n,
+                        struct err *err); /* -1 with *err set stops */
 
 enum gz_kind { GZ_GZIP = 0, GZ_RAW };
 struct gz;

@@ -1,9 +1,11 @@
-/* The usual number, fast: an optional minus, at most eight digits before and eight behind a point, nothing else.
- * About 25 cycles without a branch that depends on the digits; number_parse takes what is left over.
+/* The usual number, fast: an optional minus, at most eight digits before and eight behind a point,
+ * nothing else. About 25 cycles without a branch that depends on the digits; number_parse takes
+ * what is left over.
  *
- * The digits are read eight at a time by arithmetic on a 64-bit word (three multiplications for four pairs at
- * once).  w * 10^-f is off by at most two units in the last place of a double, so that rounding it to
- * float32 is right unless it lies that close to the middle between two float32: then this says no. */
+ * The digits are read eight at a time by arithmetic on a 64-bit word (three multiplications for
+ * four pairs at once).  w * 10^-f is off by at most two units in the last place of a double, so
+ * that rounding it to float32 is right unless it lies that close to the middle between two float32:
+ * then this says no. */
 #ifndef INGEST_NUMBER_FAST_H
 #define INGEST_NUMBER_FAST_H
 
@@ -24,7 +26,8 @@ static inline uint64_t number_fast_digits(const char *p, size_t n) /* n <= 8 */
     v = v * 10 + (v >> 8);
     return (((v & 0x000000ff000000ff) * 0x000f424000000064) +
             (((v >> 16) & 0x000000ff000000ff) * 0x0000271000000001)) >>
-           32 & 0xffffffff;
+               32 &
+           0xffffffff;
 }
 
 /* The text lies in a buffer with NUMBER_FAST_SLACK more bytes.  false: ask number_parse. */
@@ -47,14 +50,14 @@ static inline bool number_fast(const char *p, size_t n, float *ret)
     n -= minus;
     text = _mm_loadu_si128((const __m128i *)(const void *)p);
     value = _mm_sub_epi8(text, _mm_set1_epi8('0'));
-    digits = (unsigned)_mm_movemask_epi8(
-        _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value));
+    digits =
+        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value));
     all = (1u << n) - 1;
     points = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(text, _mm_set1_epi8('.'))) & all;
     point = (size_t)__builtin_ctz(points | 1u << n);
     fraction = n - point - (points != 0);
-    if (((digits | points) & all) != all || (points & (points - 1)) || !(digits & all) || point > 8 ||
-        fraction > 8)
+    if (((digits | points) & all) != all || (points & (points - 1)) || !(digits & all) ||
+        point > 8 || fraction > 8)
         return false;
     w = number_fast_digits(p, point) * up[fraction] + number_fast_digits(p + point + 1, fraction);
     v = (double)(int64_t)w * down[fraction];

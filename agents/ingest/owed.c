@@ -5,7 +5,7 @@ static bool is_older(const struct owed_input *in, size_t i)
     return in->datasets[i]->time_unix_us / 1000 < in->first_declared_unix_ms;
 }
 
-bool owed_is(const struct owed_input *in, size_t i)
+static bool is_owed(const struct owed_input *in, size_t i)
 {
     if (!is_older(in, i))
         return true;
@@ -33,7 +33,7 @@ static size_t first_open(const struct owed_input *in)
 size_t owed_next(const struct owed_input *in)
 {
     for (size_t i = first_open(in); i < in->n; i++)
-        if (owed_is(in, i))
+        if (is_owed(in, i))
             return i;
     return OWED_NONE;
 }
@@ -44,6 +44,6 @@ bool owed_is_done(const struct owed_input *in, const char *event_id)
 
     for (size_t i = 0; i < in->n; i++)
         if (strcmp(in->datasets[i]->id, event_id) == 0)
-            return i < open || !owed_is(in, i);
+            return i < open || !is_owed(in, i);
     return true;
 }

@@ -25,11 +25,6 @@ static const char *const NAMES[BROKEN_COUNT] = {
     [BROKEN_TIME] = "time",
 };
 
-const char *broken_str(enum broken b)
-{
-    return (unsigned)b < BROKEN_COUNT ? NAMES[b] : "unknown";
-}
-
 void report_fini(struct report *r)
 {
     for (size_t i = 0; i < r->n; i++) {
@@ -158,7 +153,7 @@ static struct violation to_violation(const struct tally *t, const char *const *n
         examples[i] = arena_strdup(arena, t->examples[i]);
     return (struct violation){
         .column = t->column == REPORT_NO_COLUMN ? NULL : arena_strdup(arena, names[t->column]),
-        .rule = broken_str(t->rule),
+        .rule = NAMES[t->rule],
         .severity = severity_word(t->severity),
         .count = t->count,
         .detail = arena_strdup(arena, t->detail ? t->detail : ""),

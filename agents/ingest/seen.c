@@ -125,8 +125,8 @@ static bool is_in(const struct part *p, uint64_t hash)
 }
 
 struct count {
-    const struct part *part;
-    struct set *set;
+    struct part part;
+    struct set set;
     uint8_t *flags;
     int64_t seen;
 };
@@ -138,8 +138,8 @@ static void insert_new(struct count *c, const uint64_t *values, size_t n, size_t
     for (size_t i = 0; i < n; i++) {
         uint64_t hash = values[i] | (values[i] == 0);
 
-        if (is_in(c->part, hash))
-            c->set->slots[find(c->set, hash)] = hash;
+        if (is_in(&c->part, hash))
+            c->set.slots[find(&c->set, hash)] = hash;
     }
 }
 
@@ -150,10 +150,10 @@ static void mark_earlier(struct count *c, const uint64_t *values, size_t n, size
         uint64_t hash = values[i] | (values[i] == 0);
         size_t at;
 
-        if (!is_in(c->part, hash))
+        if (!is_in(&c->part, hash))
             continue;
-        at = find(c->set, hash);
-        c->set->found[at] = c->set->slots[at] != 0;
+        at = find(&c->set, hash);
+        c->set.found[at] = c->set.slots[at] != 0;
     }
 }
 
@@ -162,7 +162,7 @@ static void count_new(struct count *c, const uint64_t *values, size_t n, size_t 
     for (size_t i = 0; i < n; i++) {
         uint64_t hash = values[i] | (values[i] == 0);
 
-        if (!is_in(c->part, hash) || !c->set->found[find(c->set, hash)])
+        if (!is_in(&c->part, hash) || !c->set.found[find(&c->set, hash)])
             continue;
         c->seen++;
         if (c->flags)
@@ -224,8 +224,8 @@ static int each_earlier(struct count *c, const char *path, struct err *err)
 static int count_part(struct count *c, char *const *paths, size_t n, const struct spool *hashes,
                       size_t rows, struct err *err)
 {
-    memset(c->set->slots, 0, c->set->n_slots * sizeof(*c->set->slots));
-    memset(c->set->found, 0, c->set->n_slots);
+    memset(c->set.slots, 0, c->set.n_slots * sizeof(*c->set.slots));
+    memset(c->set.found, 0, c->set.n_slots);
     if (each_new(c, hashes, rows, insert_new, err))
         return -1;
     for (size_t i = 0; i < n; i++)
@@ -237,22 +237,18 @@ static int count_part(struct count *c, char *const *paths, size_t n, const struc
 static int count_all(struct count *c, char *const *paths, size_t n, const struct spool *hashes,
                      size_t rows, struct err *err)
 {
-    struct part part = {0};
-    struct set set = {.n_slots = 64};
+    size_t slots = 64;
     int rc = 0;
 
-    while (rows >> part.bits > PART_ROWS)
-        part.bits++;
-    while (set.n_slots < SLOTS_PER_ROW * (rows >> part.bits) + 1024)
-        set.n_slots *= 2;
-    set.slots = xmalloc(set.n_slots * sizeof(*set.slots));
-    set.found = xmalloc(set.n_slots);
-    c->set = &set;
-    c->part = &part;
-    for (; rc == 0 && part.number >> part.bits == 0; part.number++)
+    while (rows >> c->part.bits > PART_ROWS)
+        c->part.bits++;
+    while (slots < SLOTS_PER_ROW * (rows >> c->part.bits) + 1024)
+        slots *= 2;
+    c->set = (struct set){xmalloc(slots * sizeof(uint64_t)), xmalloc(slots), slots};
+    for (; rc == 0 && c->part.number >> c->part.bits == 0; c->part.number++)
         rc = count_part(c, paths, n, hashes, rows, err);
-    free(set.slots);
-    free(set.found);
+    free(c->set.slots);
+    free(c->set.found);
     return rc;
 }
 

@@ -53,7 +53,6 @@ static void open_column(struct column *c, const struct pipeline *p, struct slice
     if (!isnan(c->rule->max))
         c->max = (float)c->rule->max;
     c->is_missing_a_row_rule = c->rule->missing_at_most == 0 && c->severity == VIOLATION_QUARANTINE;
-    c->is_closed = c->rule->n_allowed > 0;
     for (size_t i = 0; i < c->rule->n_allowed; i++) {
         struct slice value = slice_str(c->rule->allowed[i]);
         char label[CATEGORY_MAX_BYTES + 1];
@@ -62,6 +61,7 @@ static void open_column(struct column *c, const struct pipeline *p, struct slice
             value = class_name(value, label, sizeof(label));
         strset_add(&c->categories, value);
     }
+    c->n_closed = c->categories.n;
 }
 
 /* ---- the header as a whole ---- */

@@ -104,23 +104,23 @@ static int hex_value(char c)
 static char *path_of(const char *uri)
 {
     const char *p = uri + strlen("file://");
-    char *path, *to;
+    char *path;
+    size_t n = 0;
 
     if (strncmp(p, "localhost/", 10) == 0)
         p += 9;
     if (p[0] != '/')
         return NULL;
-    path = to = xmalloc(strlen(p) + 1);
+    path = xcalloc(1, strlen(p) + 1);
     for (; *p; p++) {
         if (*p == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0 &&
             (p[1] != '0' || p[2] != '0')) {
-            *to++ = (char)(hex_value(p[1]) * 16 + hex_value(p[2]));
+            path[n++] = (char)(hex_value(p[1]) * 16 + hex_value(p[2]));
             p += 2;
         } else {
-            *to++ = *p;
+            path[n++] = *p;
         }
     }
-    *to = '\0';
     return path;
 }
 

@@ -19,7 +19,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-uint64_t spool_bytes(const struct spool *s)
+static uint64_t spool_bytes(const struct spool *s)
 {
     return s->filed + s->n;
 }

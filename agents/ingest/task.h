@@ -1,5 +1,6 @@
-/* One dataset event for one pipeline at work on the pool.  Everything it needs is copied when it starts, so
- * that neither a new declaration nor a partition that goes away can pull it from under the work. */
+/* One dataset event for one pipeline at work on the pool.  Everything it needs is copied when it
+ * starts, so that neither a new declaration nor a partition that goes away can pull it from under
+ * the work. */
 #ifndef INGEST_TASK_H
 #define INGEST_TASK_H
 
@@ -38,9 +39,13 @@ struct ingest_task {
     struct artifacts artifacts;
     struct arena arena;
 };
-/* Everything is copied.  The crew's on_done comes on the loop thread, unless the task was detached meanwhile: that
- * one frees itself. */
-struct ingest_task *task_start(struct loop *l, const struct event *dataset, const struct event *declared, const struct ingest_line *earlier, size_t n_earlier, const struct artifacts *a, const struct task_limits *limits, struct crew *crew, struct err *err);
+/* Everything is copied.  The crew's on_done comes on the loop thread, unless the task was detached
+ * meanwhile: that one frees itself. */
+struct ingest_task *task_start(struct loop *l, const struct event *dataset,
+                               const struct event *declared, const struct ingest_line *earlier,
+                               size_t n_earlier, const struct artifacts *a,
+                               const struct task_limits *limits, struct crew *crew,
+                               struct err *err);
 void task_free(struct ingest_task *t); /* done ones only; NULL is fine */
 void task_run_id(const char *event_id, const char *pipeline, char out[ID_SIZE]);
 

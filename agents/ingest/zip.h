@@ -1,6 +1,6 @@
-/* Members of a zip archive that is on disk, as numpy.savez and savez_compressed write them: stored or
- * deflated, with or without zip64, not encrypted, one disk.  Sizes and CRC are checked; every length is
- * checked against the file before it is used.  Thread: one at a time. */
+/* Members of a zip archive that is on disk, as numpy.savez and savez_compressed write them: stored
+ * or deflated, with or without zip64, not encrypted, one disk.  Sizes and CRC are checked; every
+ * length is checked against the file before it is used.  Thread: one at a time. */
 #ifndef INGEST_ZIP_H
 #define INGEST_ZIP_H
 
@@ -26,6 +26,7 @@ struct zip {
 int zip_open(int fd, struct zip *ret, struct err *err) WARN_UNUSED;
 const struct zip_member *zip_find(const struct zip *z, const char *name); /* NULL */
 /* The unpacked bytes to the sink, in pieces. */
-int zip_read(const struct zip *z, const struct zip_member *m, bytes_fn sink, void *ctx, struct err *err) WARN_UNUSED;
+int zip_read(const struct zip *z, const struct zip_member *m, bytes_fn sink, void *ctx,
+             struct err *err) WARN_UNUSED;
 
 #endif

@@ -119,6 +119,22 @@ static void a_manifest_comes_back_whole(void **state)
     snapshot_free(NULL);
 }
 
+static void a_manifest_needs_no_store(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(json_freep) struct json *j = snapshot_to_json(put(f, &NEW)), *again = NULL;
+    CLEANUP(buf_fini) struct buf a = {0}, b = {0};
+    struct snapshot *s;
+    struct err err;
+
+    assert_int_equal(snapshot_from_json(j, &s, &err), 0);
+    again = snapshot_to_json(s);
+    json_write(j, 1, false, &a);
+    json_write(again, 1, false, &b);
+    assert_string_equal(a.data, b.data);
+    snapshot_free(s);
+}
+
 static void the_same_content_has_the_same_digest(void **state)
 {
     struct fixture *f = *state;
@@ -409,6 +425,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_manifest_comes_back_whole),
+        T(a_manifest_needs_no_store),
         T(the_same_content_has_the_same_digest),
         T(a_damaged_manifest_is_refused),
         T(data_of_another_shape_is_refused),

@@ -141,7 +141,7 @@ $(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
 
 $(SUPPORT): $(call obj,tests/support/*.c)
 $(SUPPORT).list: MEMBERS = $(call obj,tests/support/*.c)
-$(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec,$(PROGRAMS))
+$(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec %/relearn-trainer,$(PROGRAMS))
 	$(call link,$< -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 
 # --- tests --------------------------------------------------------------------------------------------------------------

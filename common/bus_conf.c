@@ -47,9 +47,10 @@ static const struct setting CONSUMER[] = {
     {"heartbeat.interval.ms", "1000", false}, /* a rebalance is learned by heartbeat */
     {"fetch.error.backoff.ms", "50", false},
     {"fetch.queue.backoff.ms", "50", true}, /* since 2.2: 1 s of stall after a full queue */
-    {"queued.min.messages", "10000", false},
-    {"queued.max.messages.kbytes", "16384",
-     false}, /* prefetch, per handle: bounds memory in a restore */
+    /* Prefetch. Small numbers are no virtue: when they are reached, 2.0.2 looks again after a
+     * second. A backlog costs that much memory, an idle consumer nothing. */
+    {"queued.min.messages", "100000", false},
+    {"queued.max.messages.kbytes", "65536", false},
     {"allow.auto.create.topics", "false", false},
     {NULL, NULL, false},
 };

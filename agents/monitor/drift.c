@@ -59,12 +59,20 @@ static int64_t sum(const int64_t *bins, size_t n)
     return total;
 }
 
+/* What the psi of a column over these bins is held against. */
+static double threshold_of(const struct profile_column *c, const int64_t *bins, double threshold)
+{
+    double chance =
+        drift_chance(profile_bin_count(c), c->count - c->missing, sum(bins, profile_bin_count(c)));
+
+    return isfinite(chance) && chance > threshold ? chance : threshold;
+}
+
 static void judge_feature(const struct reference *r, const struct counts *c, size_t i,
                           double threshold, struct feature_health *ret)
 {
     const struct profile_column *column = r->columns[i];
     const int64_t *bins = c->bins + r->first_bin[i];
-    double chance;
 
     *ret = (struct feature_health){
         .feature = r->model->shape.columns[i].name,
@@ -75,10 +83,7 @@ static void judge_feature(const struct reference *r, const struct counts *c, siz
     if (!column)
         return;
     ret->psi = psi_of(column, bins);
-    chance = drift_chance(profile_bin_count(column), column->count - column->missing,
-                          sum(bins, profile_bin_count(column)));
-    if (isfinite(chance) && chance > threshold)
-        ret->threshold = chance;
+    ret->threshold = threshold_of(column, bins, threshold);
 }
 
 static bool has_moved(const struct feature_health *f)
@@ -142,37 +147,66 @@ static size_t moved(struct feature_health_list all, struct arena *arena,
     return n;
 }
 
+/* "a; b" of what is there. */
+static const char *join_clauses(struct arena *arena, const char *a, const char *b)
+{
+    return a && b ? arena_printf(arena, "%s; %s", a, b) : a ? a : b;
+}
+
 static const char *drift_sentence(const struct verdict *v, const struct reference *r,
                                   const struct counts *c, int64_t generation, struct arena *arena)
 {
     const struct feature_health **list;
     size_t n = moved(v->features, arena, &list);
     struct names values = {.arena = arena}, missing = {.arena = arena};
+    const char *text = NULL;
 
     for (size_t i = 0; i < n; i++)
         name(&values, arena_printf(arena, "%s (PSI %.3g)", list[i]->feature, list[i]->psi));
     for (size_t i = 0; i < r->n_features; i++)
         if (misses_more(r, c, i))
             name(&missing,
-                 arena_printf(arena, "%s (missing %.3g %%, was %.3g %%)",
+                 arena_printf(arena, "%s (%.3g %% missing, was %.3g %%)",
                               v->features.items[i].feature,
                               100 * v->features.items[i].missing_share,
                               100 * (double)r->columns[i]->missing / (double)r->columns[i]->count));
-    if (n && missing.n)
-        return arena_printf(
-            arena,
-            "%zu of %zu features moved away from the training data of generation %lld: "
-            "%s; and %s",
-            n, r->n_features, (long long)generation, names_str(&values), names_str(&missing));
     if (n)
-        return arena_printf(
-            arena,
-            "%zu of %zu features moved away from the training data of generation %lld: "
-            "%s",
-            n, r->n_features, (long long)generation, names_str(&values));
-    return arena_printf(arena,
-                        "values are missing that the training data of generation %lld had: %s",
-                        (long long)generation, names_str(&missing));
+        text = arena_printf(arena, "%zu of %zu features moved: %s", n, r->n_features,
+                            names_str(&values));
+    if (missing.n)
+        text = join_clauses(
+            arena, text,
+            arena_printf(arena, "values are missing that were there: %s", names_str(&missing)));
+    if (v->has_prediction_moved)
+        text = join_clauses(arena, text,
+                            arena_printf(arena, "its answers moved (PSI %.3g)", v->prediction_psi));
+    return arena_printf(arena, "%lld predictions of generation %lld against its training data: %s",
+                        (long long)c->rows, (long long)generation, text);
+}
+
+static const char *calm_sentence(const struct counts *c, const struct feature_health *worst,
+                                 int64_t generation, struct arena *arena)
+{
+    if (!worst)
+        return arena_printf(arena,
+                            "no feature of %lld predictions of generation %lld can be compared",
+                            (long long)c->rows, (long long)generation);
+    return arena_printf(
+        arena,
+        "%lld predictions of generation %lld look like its training data: the largest PSI is "
+        "%.3g (%s), below %.3g",
+        (long long)c->rows, (long long)generation, worst->psi, worst->feature, worst->threshold);
+}
+
+static void judge_prediction(const struct reference *r, const struct counts *c, double threshold,
+                             struct verdict *ret)
+{
+    const int64_t *bins = c->bins + r->first_bin[r->n_features];
+
+    if (!r->prediction)
+        return;
+    ret->prediction_psi = psi_of(r->prediction, bins);
+    ret->has_prediction_moved = ret->prediction_psi >= threshold_of(r->prediction, bins, threshold);
 }
 
 void drift_judge(const struct reference *r, const struct counts *c, double threshold,
@@ -185,8 +219,8 @@ void drift_judge(const struct reference *r, const struct counts *c, double thres
     if (!r || !c->bins) {
         ret->reason =
             arena_printf(arena,
-                         "there is no profile of the training data of generation %lld to hold "
-                         "%lld predictions against",
+                         "there is no profile of the training data of generation %lld to hold %lld "
+                         "predictions against",
                          (long long)generation, (long long)c->rows);
         return;
     }
@@ -202,21 +236,10 @@ void drift_judge(const struct reference *r, const struct counts *c, double thres
         }
         ret->is_drift = ret->is_drift || has_moved(&features[i]) || misses_more(r, c, i);
     }
-    if (r->prediction)
-        ret->prediction_psi = psi_of(r->prediction, c->bins + r->first_bin[r->n_features]);
-    if (ret->is_drift)
-        ret->reason = drift_sentence(ret, r, c, generation, arena);
-    else if (worst)
-        ret->reason =
-            arena_printf(arena,
-                         "%lld predictions of generation %lld look like its training data: the "
-                         "largest PSI is %.3g (%s), below %.3g",
-                         (long long)c->rows, (long long)generation, worst->psi, worst->feature,
-                         worst->threshold);
-    else
-        ret->reason =
-            arena_printf(arena, "no feature of %lld predictions of generation %lld can be compared",
-                         (long long)c->rows, (long long)generation);
+    judge_prediction(r, c, threshold, ret);
+    ret->is_drift = ret->is_drift || ret->has_prediction_moved;
+    ret->reason = ret->is_drift ? drift_sentence(ret, r, c, generation, arena)
+                                : calm_sentence(c, worst, generation, arena);
 }
 
 /* ---- the alert ---- */
@@ -233,20 +256,18 @@ bool drift_is_due(const struct health_measured *h, int64_t consecutive)
     return is_bad && consecutive > 0 && h->consecutive > 0 && h->consecutive % consecutive == 0;
 }
 
-static void quality_alert(const struct health_measured *h, const char *metric, double threshold,
+static void quality_alert(const struct health_measured *h, const struct drift_bounds *bounds,
                           struct arena *arena, struct drift_detected *ret)
 {
     ret->kind = "quality";
-    ret->statistic = metric;
-    ret->threshold = threshold;
-    for (size_t i = 0; metric && i < h->quality.n; i++)
-        if (is(h->quality.items[i].name, metric))
+    ret->statistic = bounds->metric;
+    ret->threshold = bounds->quality;
+    for (size_t i = 0; bounds->metric && i < h->quality.n; i++)
+        if (is(h->quality.items[i].name, bounds->metric))
             ret->value = h->quality.items[i].value;
-    ret->summary = arena_printf(arena,
-                                "the realised quality of generation %lld is out of bounds for %lld "
-                                "windows in a row: %s",
-                                (long long)h->generation, (long long)h->consecutive,
-                                h->reason ? h->reason : "");
+    ret->summary =
+        arena_printf(arena, "the realised quality is out of bounds for %lld windows in a row: %s",
+                     (long long)h->consecutive, h->reason ? h->reason : "");
 }
 
 /* From the record alone it can be told that something is missing, not what was missing before. */
@@ -274,19 +295,27 @@ static size_t missing_features(const struct health_measured *h, const struct ref
     return n;
 }
 
+/* In this order: features whose values moved, features whose values are missing, answers. */
 static void data_alert(const struct health_measured *h, const struct reference *r,
-                       struct arena *arena, struct drift_detected *ret)
+                       const struct drift_bounds *bounds, struct arena *arena,
+                       struct drift_detected *ret)
 {
     const struct feature_health **list;
     size_t n = moved(h->features, arena, &list);
     struct drift_feature *features = arena_alloc(arena, (h->features.n + 1) * sizeof(*features));
 
-    ret->kind = n ? "data" : "missing";
-    ret->statistic = n ? "psi" : "missing_share";
     for (size_t i = 0; i < n; i++)
         features[i] = (struct drift_feature){list[i]->feature, list[i]->psi, list[i]->threshold};
+    ret->kind = n ? "data" : "missing";
+    ret->statistic = n ? "psi" : "missing_share";
     if (n == 0)
         n = missing_features(h, r, features);
+    if (n == 0 && h->prediction_psi >= bounds->psi) {
+        ret->kind = "prediction";
+        ret->statistic = "psi";
+        ret->value = h->prediction_psi;
+        ret->threshold = bounds->psi;
+    }
     ret->features = (struct drift_feature_list){features, n};
     if (n) {
         ret->value = features[0].value;
@@ -296,8 +325,8 @@ static void data_alert(const struct health_measured *h, const struct reference *
                                 (long long)h->consecutive, h->reason ? h->reason : "");
 }
 
-void drift_alert(const struct health_measured *h, const struct reference *r, const char *metric,
-                 double threshold, int64_t now_unix_ms, struct arena *arena,
+void drift_alert(const struct health_measured *h, const struct reference *r,
+                 const struct drift_bounds *bounds, int64_t now_unix_ms, struct arena *arena,
                  struct drift_detected *ret)
 {
     *ret = (struct drift_detected){
@@ -310,7 +339,7 @@ void drift_alert(const struct health_measured *h, const struct reference *r, con
         .detected_unix_ms = now_unix_ms,
     };
     if (is(h->verdict, "degraded"))
-        quality_alert(h, metric, threshold, arena, ret);
+        quality_alert(h, bounds, arena, ret);
     else
-        data_alert(h, r, arena, ret);
+        data_alert(h, r, bounds, arena, ret);
 }

@@ -15,7 +15,7 @@
 struct verdict { /* of one window; lists live in the arena */
     struct feature_health_list features;
     double worst_psi, prediction_psi; /* NaN: undefined */
-    bool is_drift, is_known;
+    bool is_drift, is_known, has_prediction_moved;
     const char *reason;
 };
 /* threshold: the pipeline's.  What a feature's psi is held against is the greater one of it and
@@ -30,11 +30,16 @@ double drift_chance(size_t bins, int64_t reference_rows, int64_t window_rows);
 bool drift_missing_moved(int64_t reference_rows, int64_t reference_missing, int64_t window_rows,
                          int64_t window_missing);
 
+struct drift_bounds {   /* the pipeline's */
+    double psi;         /* of drift */
+    const char *metric; /* of quality; NULL: none */
+    double quality;     /* its bound */
+};
 /* The alert that follows from a health event of verdict drift or degraded.  r: what the window was
  * held against, NULL when it is not at hand (then features that moved by what is missing are not
- * listed). metric, threshold: the pipeline's quality bound, for degraded ones. */
-void drift_alert(const struct health_measured *h, const struct reference *r, const char *metric,
-                 double threshold, int64_t now_unix_ms, struct arena *arena,
+ * listed). */
+void drift_alert(const struct health_measured *h, const struct reference *r,
+                 const struct drift_bounds *bounds, int64_t now_unix_ms, struct arena *arena,
                  struct drift_detected *ret);
 /* Is an alert due after this many windows in a row? */
 bool drift_is_due(const struct health_measured *h, int64_t consecutive);

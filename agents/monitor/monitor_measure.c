@@ -181,14 +181,17 @@ static int alert(struct monitor *m, struct unit *u, const struct event *ev,
 {
     const struct health_measured *h = ev->rec;
     struct watch *g = u->self ? monitor__watch(u->self, h->generation) : NULL;
-    double bound = !isnan(p->quality_at_least) ? p->quality_at_least : p->quality_at_most;
+    struct drift_bounds bounds = {
+        .psi = p->drift_threshold,
+        .metric = p->quality_metric,
+        .quality = isnan(p->quality_at_least) ? p->quality_at_most : p->quality_at_least,
+    };
     struct arena arena = {0};
     struct drift_detected d;
     struct emission e = {.record = RECORD_DRIFT_DETECTED, .rec = &d, .cause = ev, .about = "drift"};
     int rc;
 
-    drift_alert(h, g ? g->series.reference : NULL, p->quality_metric, bound, agent_now_ms(m->a),
-                &arena, &d);
+    drift_alert(h, g ? g->series.reference : NULL, &bounds, agent_now_ms(m->a), &arena, &d);
     rc = agent_emit(m->a, u, &e, err);
     arena_fini(&arena);
     return rc;

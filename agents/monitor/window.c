@@ -70,18 +70,6 @@ void counts_fini(struct counts *c)
     *c = (struct counts){0};
 }
 
-double reference_output(const struct reference *r, const double *outputs)
-{
-    size_t best = 0;
-
-    if (r->n_outputs == 1)
-        return outputs[0];
-    for (size_t k = 1; k < r->n_outputs; k++)
-        if (outputs[k] > outputs[best])
-            best = k;
-    return (double)best;
-}
-
 void counts_add(struct counts *c, const struct reference *r, const float *features,
                 const double *outputs)
 {
@@ -96,7 +84,7 @@ void counts_add(struct counts *c, const struct reference *r, const float *featur
         else if (r->columns[i])
             c->bins[r->first_bin[i] + profile_bin_of(r->columns[i], (double)features[i])]++;
     }
-    output = reference_output(r, outputs);
+    output = model_prediction_scalar(r->model->task, outputs, r->n_outputs);
     if (r->prediction && isfinite(output))
         c->bins[r->first_bin[r->n_features] + profile_bin_of(r->prediction, output)]++;
 }

@@ -30,8 +30,5 @@ void counts_init(struct counts *c, const struct reference *r); /* without a prof
 void counts_fini(struct counts *c);
 void counts_add(struct counts *c, const struct reference *r, const float *features,
                 const double *outputs);
-/* The number that stands for a row's outputs in the profile's column "prediction": probability,
- * value, index of the likeliest class. */
-double reference_output(const struct reference *r, const double *outputs);
 
 #endif

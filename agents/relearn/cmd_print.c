@@ -26,9 +26,10 @@ void print_sent(const struct json *sent, bool is_json)
         printf("sent, event %s\n", text(sent, "event"));
 }
 
+/* Was what was asked for not done?  A person's rejection of a candidate is what was asked for. */
 static bool is_refusal(const struct json *event)
 {
-    static const char *const WORDS[] = {"rejected", "refused", "failed", "reject"};
+    static const char *const WORDS[] = {"rejected", "refused", "failed", "ignored", "reject"};
     const struct json *r = json_get(event, "record");
     const char *said[] = {json_get_str(r, "status", ""), json_get_str(r, "kind", ""),
                           json_get_str(r, "verdict", "")};
@@ -37,7 +38,7 @@ static bool is_refusal(const struct json *event)
     for (size_t i = 0; i < ARRAY_LEN(said); i++)
         for (size_t w = 0; w < ARRAY_LEN(WORDS); w++)
             if (strcmp(said[i], WORDS[w]) == 0)
-                return !is_by_person; /* a person's rejection is what was asked for */
+                return !is_by_person;
     return false;
 }
 
@@ -53,30 +54,32 @@ static const char *verb_of(const struct json *event)
     return "-";
 }
 
-static void print_violations(const struct json *record)
+static void print_violations(FILE *to, const struct json *record)
 {
     const struct json *list = json_get(record, "violations");
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *v = json_at(list, i), *examples = json_get(v, "examples");
-        printf("  %s, rule %s: %lld rows; %s\n", json_get_str(v, "column", "the dataset"),
-               text(v, "rule"), (long long)json_get_int(v, "count", 0),
-               json_get_str(v, "detail", ""));
+        fprintf(to, "  %s, rule %s: %lld rows; %s\n", json_get_str(v, "column", "the dataset"),
+                text(v, "rule"), (long long)json_get_int(v, "count", 0),
+                json_get_str(v, "detail", ""));
         for (size_t k = 0; k < json_len(examples); k++)
-            printf("    %s\n", json_str(json_at(examples, k), ""));
+            fprintf(to, "    %s\n", json_str(json_at(examples, k), ""));
     }
 }
 
 bool print_answer(const struct json *event, bool is_json)
 {
     const struct json *r = json_get(event, "record");
+    bool is_done = !is_refusal(event);
+    FILE *to = is_done ? stdout : stderr;
     if (is_json) {
         cli_print_json(event);
     } else {
-        printf("%s: %s (event %s)\n", verb_of(event), json_get_str(r, "reason", ""),
-               text(event, "id"));
-        print_violations(r);
+        fprintf(to, "%s: %s (event %s)\n", verb_of(event), json_get_str(r, "reason", ""),
+                text(event, "id"));
+        print_violations(to, r);
     }
-    return !is_refusal(event);
+    return is_done;
 }
 
 void print_prediction(const struct json *answer, bool is_json)
@@ -175,10 +178,20 @@ static void print_steps(const struct json *steps)
         char t[20];
         printf("%3zu. %s  %-12s %s\n", i + 1, short_time(s, "time", t), text(s, "topic"),
                json_get_str(s, "says", ""));
-        printf("        event %s%s%s\n", text(s, "id"),
-               json_get_str(s, "cause", NULL) ? ", caused by the next" : ", the first event", "");
+        printf("        event %s%s\n", text(s, "id"),
+               json_get_str(s, "cause", NULL) ? ", caused by the next" : ", the first event");
         print_rules(json_get(s, "record"));
-        print_violations(json_get(s, "record"));
+        print_violations(stdout, json_get(s, "record"));
+    }
+}
+
+static void print_effects(const struct json *list)
+{
+    for (size_t i = 0; i < json_len(list); i++) {
+        const struct json *s = json_at(list, i);
+        char t[20];
+        printf("     %s  %-12s %s\n", short_time(s, "time", t), text(s, "topic"),
+               json_get_str(s, "says", ""));
     }
 }
 
@@ -194,17 +207,21 @@ void print_explanation(const struct json *j)
         printf("the model itself came from:\n");
         print_steps(json_get(j, "model_came_from"));
     }
+    if (json_len(json_get(j, "led_to"))) {
+        printf("what followed:\n");
+        print_effects(json_get(j, "led_to"));
+    }
 }
 
 void print_dead_letters(const struct json *list)
 {
     for (size_t i = 0; i < json_len(list); i++) {
-        const struct json *d = json_at(list, i), *r = json_get(d, "record");
+        const struct json *d = json_at(list, i);
         char t[20];
         printf("%s  %s  %s [%lld] offset %lld, by %s: %s\n", short_time(d, "time", t),
-               text(d, "id"), text(r, "topic"), (long long)json_get_int(r, "partition", 0),
-               (long long)json_get_int(r, "offset", 0), text(r, "agent"),
-               json_get_str(r, "reason", ""));
+               text(d, "id"), text(d, "topic"), (long long)json_get_int(d, "partition", 0),
+               (long long)json_get_int(d, "offset", 0), text(d, "agent"),
+               json_get_str(d, "reason", ""));
     }
     if (!json_len(list))
         printf("no dead letters\n");

@@ -1,8 +1,11 @@
-/* relearn up, down, status, scale. */
+/* relearn up, down, scale; and the row of status. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agents/relearn/cli.h"
+#include "agents/relearn/scale.h"
+#include "common/clk.h"
 #include "common/mem.h"
 
 static const struct conf_option UP_OPTIONS[] = {
@@ -29,7 +32,12 @@ static const struct conf_option UP_OPTIONS[] = {
      .fallback = "127.0.0.1:0",
      .meta = "HOST:PORT",
      .help = "where the first instance of serve answers"},
-    {.name = "scale", .meta = "AGENT=N,...", .help = "instances of agents; default: one of each"},
+    {.name = "artifacts",
+     .meta = "URL",
+     .help = "artefact store, file:///path; default: DATA/artifacts"},
+    {.name = "scale",
+     .meta = "AGENT=N,...",
+     .help = "instances of agents; default: as they were scaled last, else one of each"},
     {.name = "by-group",
      .type = CONF_BOOL,
      .fallback = "false",
@@ -41,16 +49,35 @@ static const struct conf_option UP_OPTIONS[] = {
     {0},
 };
 
+static void print_up(const struct installation *in, bool is_json)
+{
+    if (!is_json) {
+        printf("up in %s: bus %s%s, console %s\n", in->data, in->brokers,
+               in->is_embedded ? " (embedded: one machine, 5 MiB a partition in memory)" : "",
+               in->console_url);
+        return;
+    }
+    CLEANUP(json_freep) struct json *j = json_object();
+    json_set_str(j, "data", in->data);
+    json_set_str(j, "brokers", in->brokers);
+    json_set_bool(j, "embedded", in->is_embedded);
+    json_set_str(j, "console", in->console_url);
+    json_set_int(j, "pid", in->pid);
+    cli_print_json(j);
+}
+
 static int up(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
 {
     (void)args;
     (void)n_args;
     struct installation in = {0};
+    struct scale scale;
     struct installation_options o = {
         .data = conf_str(conf, "data"),
         .brokers = conf_str(conf, "brokers"),
         .prefix = conf_str(conf, "prefix"),
         .registry = conf_str(conf, "registry"),
+        .artifacts = conf_str(conf, "artifacts"),
         .partitions = (int)conf_int(conf, "partitions"),
         .log_level = conf_str(conf, "log-level"),
         .console_listen = conf_str(conf, "console-listen"),
@@ -59,20 +86,14 @@ static int up(struct conf *conf, const char *const *args, size_t n_args, struct 
         .by_group = conf_bool(conf, "by-group"),
     };
     o.n_x = conf_x(conf, &o.x);
+    scale_init(&scale);
+    if (scale_parse(&scale, o.scale, err)) {
+        err_wrap(err, "--scale");
+        return EXIT_USAGE;
+    }
     if (installation_start(&o, &in, err))
         return EXIT_REFUSED;
-    if (conf_bool(conf, "json")) {
-        CLEANUP(json_freep) struct json *j = json_object();
-        json_set_str(j, "data", in.data);
-        json_set_str(j, "brokers", in.brokers);
-        json_set_str(j, "console", in.console_url);
-        json_set_int(j, "pid", in.pid);
-        cli_print_json(j);
-    } else {
-        printf("up in %s: bus %s%s, console %s\n", in.data, in.brokers,
-               in.is_embedded ? " (embedded: one machine, 5 MiB a partition in memory)" : "",
-               in.console_url);
-    }
+    print_up(&in, conf_bool(conf, "json"));
     installation_fini(&in);
     return EXIT_DONE;
 }
@@ -93,92 +114,85 @@ static int down(struct conf *conf, const char *const *args, size_t n_args, struc
     return rc ? EXIT_REFUSED : EXIT_DONE;
 }
 
-/* What the instance says of itself, merged into what the supervisor knows. */
-static void ask_instance(struct json *instance)
-{
-    const char *url = json_get_str(instance, "url", "");
-    struct err none = {0};
-    if (strcmp(json_get_str(instance, "agent", ""), "broker") == 0 || !url[0])
-        return;
-    struct json *own = cli_get(url, "/status", &none);
-    json_set_bool(instance, "answers", own != NULL);
-    json_set_bool(instance, "bus", json_get_bool(own, "bus", false));
-    json_set_int(instance, "pending", json_get_int(own, "pending", 0));
-    json_free(own);
-}
+/* ---- scale ---- */
 
-static int print_status(const struct json *status, const struct installation *in)
+static const struct conf_option SCALE_OPTIONS[] = {
+    {.name = "wait",
+     .type = CONF_DURATION,
+     .fallback = "60s",
+     .meta = "TIME",
+     .help = "how long to wait until every instance is ready; 0: do not wait",
+     .max = 600000},
+    {0},
+};
+
+static bool is_settled(const struct json *status)
 {
     const struct json *list = json_get(status, "instances");
-    bool all_ready = true;
-    printf("%s on %s%s\n", in->data, in->brokers,
-           in->is_embedded ? " (embedded bus: what its journal has not acknowledged yet, at most "
-                             "the last moments before a kill -9, may be lost)"
-                           : "");
-    printf("%-14s %-9s %8s %9s %8s  %s\n", "instance", "state", "pid", "restarts", "pending",
-           "address");
-    for (size_t i = 0; i < json_len(list); i++) {
-        const struct json *c = json_at(list, i);
-        bool is_ready = strcmp(json_get_str(c, "state", ""), "ready") == 0;
-        all_ready = all_ready && is_ready;
-        printf("%-14s %-9s %8lld %9lld %8lld  %s", json_get_str(c, "instance", ""),
-               json_get_str(c, "state", ""), (long long)json_get_int(c, "pid", 0),
-               (long long)json_get_int(c, "restarts", 0), (long long)json_get_int(c, "pending", 0),
-               json_get_str(c, "url", ""));
-        if (!is_ready && json_get(c, "last_exit"))
-            printf("  last exit %lld, signal %lld, next start in at most %lld ms; see %s",
-                   (long long)json_get_int(c, "last_exit", 0),
-                   (long long)json_get_int(c, "last_signal", 0),
-                   (long long)json_get_int(c, "pause_ms", 0), json_get_str(c, "log", ""));
-        printf("\n");
-    }
-    return all_ready ? EXIT_DONE : EXIT_REFUSED;
+    for (size_t i = 0; i < json_len(list); i++) /* none on its way out either */
+        if (strcmp(json_get_str(json_at(list, i), "state", ""), "ready") != 0)
+            return false;
+    return true;
 }
 
-static int status(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+/* The newest status, the caller's; NULL: nobody answered. */
+static struct json *await_ready(const char *control_url, struct json *status, int64_t wait_ms,
+                                struct err *err)
 {
-    (void)args;
-    (void)n_args;
-    struct installation in = {0};
-    if (installation_find(conf_str(conf, "data"), &in, err))
-        return EXIT_NOT_RUNNING;
-    struct json *j = cli_get(in.control_url, "/status", err);
-    int code = EXIT_REFUSED;
-    const struct json *list = json_get(j, "instances");
-    for (size_t i = 0; i < json_len(list); i++)
-        ask_instance((struct json *)(uintptr_t)json_at(list, i));
-    if (j && conf_bool(conf, "json")) {
-        cli_print_json(j);
-        code = json_get_bool(j, "ready", false) ? EXIT_DONE : EXIT_REFUSED;
-    } else if (j) {
-        code = print_status(j, &in);
+    enum { LOOK_MS = 100 };
+    int64_t deadline = clk_mono_ms(&clk_system) + wait_ms;
+    while (status && !is_settled(status) && clk_mono_ms(&clk_system) < deadline) {
+        usleep(LOOK_MS * 1000);
+        json_free(status);
+        status = cli_get(control_url, "/status", err);
     }
-    json_free(j);
-    installation_fini(&in);
-    return code;
+    return status;
+}
+
+static void print_instances(const struct json *status)
+{
+    const struct json *list = json_get(status, "instances");
+    for (size_t i = 0; i < json_len(list); i++) {
+        const struct json *c = json_at(list, i);
+        printf("%-14s %s\n", json_get_str(c, "instance", ""), json_get_str(c, "state", ""));
+    }
+}
+
+static int scale_to(struct conf *conf, const char *control_url, const char *to, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf path = {0};
+    int64_t wait_ms = conf_int(conf, "wait");
+    buf_add_str(&path, "/scale?to=");
+    http_escape(to, &path);
+    CLEANUP(json_freep) struct json *status = NULL;
+    status = cli_post(control_url, path.data, "application/json", (struct slice){0}, err);
+    status = await_ready(control_url, status, wait_ms, err);
+    if (!status)
+        return cli_exit_code(err);
+    if (conf_bool(conf, "json"))
+        cli_print_json(status);
+    else
+        print_instances(status);
+    if (!wait_ms || is_settled(status))
+        return EXIT_DONE;
+    err_set(err, ERR_TIMEOUT, NEXT_REJECT, "not every instance is ready yet: `relearn status`");
+    return EXIT_REFUSED;
 }
 
 static int scale(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
 {
     struct installation in = {0};
+    struct scale checked;
+    CLEANUP(buf_fini) struct buf to = {0};
+    scale_init(&checked);
+    for (size_t i = 0; i < n_args; i++) {
+        if (scale_parse(&checked, args[i], err))
+            return EXIT_USAGE;
+        buf_addf(&to, "%s%s", i ? "," : "", args[i]);
+    }
     if (installation_find(conf_str(conf, "data"), &in, err))
         return EXIT_NOT_RUNNING;
-    int code = EXIT_DONE;
-    for (size_t i = 0; i < n_args && code == EXIT_DONE; i++) {
-        const char *equals = strchr(args[i], '=');
-        if (!equals) {
-            err_inval(err, "%s: give AGENT=N, for example train=2", args[i]);
-            code = EXIT_USAGE;
-            break;
-        }
-        CLEANUP_FREE char *path =
-            xasprintf("/scale?agent=%.*s&n=%s", (int)(equals - args[i]), args[i], equals + 1);
-        struct json *j = cli_post(in.control_url, path, "application/json", slice_str("{}"), err);
-        code = j ? EXIT_DONE : EXIT_REFUSED;
-        if (j && conf_bool(conf, "json"))
-            cli_print_json(j);
-        json_free(j);
-    }
+    int code = scale_to(conf, in.control_url, to.data, err);
     installation_fini(&in);
     return code;
 }
@@ -199,11 +213,12 @@ const struct cli_command up_commands[] = {
      .usage = "status",
      .purpose = "what runs, since when, how often it was started again, where it answers",
      .example = "relearn status --json",
-     .run = status},
+     .run = cmd_status},
     {.name = "scale",
      .usage = "scale AGENT=N ...",
      .purpose = "changes the number of instances of an agent",
      .example = "relearn scale train=2",
+     .options = SCALE_OPTIONS,
      .min_args = 1,
      .max_args = 9,
      .run = scale},

@@ -34,24 +34,17 @@ void installation_fini(struct installation *in)
     *in = (struct installation){0};
 }
 
-/* A process that has ended is there until it is waited for, and not every first process of a
- * container does that: then it does nothing more, and holds nothing. */
-static bool is_zombie(int pid)
+/* The supervisor holds a lock as long as it lives; a process id may be another's by now. */
+static bool is_supervised(const char *data)
 {
-    CLEANUP(buf_fini) struct buf text = {0};
-    CLEANUP_FREE char *path = xasprintf("/proc/%d/stat", pid);
-    struct err none = {0};
-    const char *name_end;
-
-    if (fsx_read_file(path, 4096, &text, &none) || !text.len)
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    CLEANUP_FREE char *path = xasprintf("%s/run/lock", data);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return false;
-    name_end = strrchr(text.data, ')');
-    return name_end && strncmp(name_end, ") Z", 3) == 0;
-}
-
-static bool is_alive(int pid)
-{
-    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid);
+    bool is_locked = fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+    close(fd);
+    return is_locked;
 }
 
 int installation_find(const char *data, struct installation *ret, struct err *err)
@@ -63,7 +56,7 @@ int installation_find(const char *data, struct installation *ret, struct err *er
     if (fsx_read_file(path, (size_t)1 << 20, &text, &none) == 0)
         j = json_parse(buf_slice(&text), path, &none);
     int pid = (int)json_get_int(j, "pid", 0);
-    if (!j || !is_alive(pid)) {
+    if (!j || pid <= 0 || !is_supervised(data)) {
         if (j)
             remove(path); /* of one that died */
         return err_set(err, ERR_NOTFOUND, NEXT_REJECT,
@@ -82,16 +75,21 @@ int installation_find(const char *data, struct installation *ret, struct err *er
     return 0;
 }
 
-/* The end of the supervisor's log, for the message when it does not come up. */
-static void log_tail(const char *path, struct buf *out)
+/* Why it did not come up: what it says itself, else the end of its log. */
+static void find_reason(const char *data, const char *log_path, struct buf *out)
 {
+    enum { TAIL_BYTES = 300 };
+    CLEANUP_FREE char *path = xasprintf("%s/run/failure", data);
     CLEANUP(buf_fini) struct buf text = {0};
     struct err none = {0};
-    enum { TAIL_BYTES = 1500 };
-    if (fsx_read_file(path, (size_t)64 << 20, &text, &none) || !text.len)
+    if (fsx_read_file(path, 4096, out, &none) == 0 && out->len)
+        return;
+    if (fsx_read_file(log_path, (size_t)64 << 20, &text, &none) || !text.len)
         return;
     size_t from = text.len > TAIL_BYTES ? text.len - TAIL_BYTES : 0;
     buf_add(out, text.data + from, text.len - from);
+    while (out->len && out->data[out->len - 1] == '\n')
+        out->data[--out->len] = '\0';
 }
 
 static pid_t spawn_detached(char *const *argv, const char *log_path)
@@ -120,13 +118,13 @@ static int wait_until_ready(const char *data, pid_t pid, const char *log_path,
             pause_ms(LOOK_MS);
             continue;
         }
-        CLEANUP(buf_fini) struct buf tail = {0};
-        log_tail(log_path, &tail);
+        CLEANUP(buf_fini) struct buf reason = {0};
+        find_reason(data, log_path, &reason);
         if (!is_dead)
             kill(pid, SIGTERM);
-        return err_set(err, ERR_CHILD, NEXT_REJECT, "%s; logs are in %s/log; the last of them: %s",
-                       is_dead ? "the supervisor ended" : "not every agent became ready in time",
-                       data, tail.data ? tail.data : "");
+        return err_set(err, ERR_CHILD, NEXT_REJECT, "%s: %s",
+                       is_dead ? "it did not start" : "not every agent became ready in time",
+                       reason.data ? reason.data : "no reason was given");
     }
     return 0;
 }
@@ -144,6 +142,8 @@ static char **arguments(const struct installation_options *o, struct arena *mem)
         argv[n++] = arena_printf(mem, "--prefix=%s", o->prefix);
     if (o->registry)
         argv[n++] = arena_printf(mem, "--registry=%s", o->registry);
+    if (o->artifacts)
+        argv[n++] = arena_printf(mem, "--artifacts=%s", o->artifacts);
     if (o->partitions)
         argv[n++] = arena_printf(mem, "--partitions=%d", o->partitions);
     if (o->log_level)
@@ -175,8 +175,10 @@ int installation_start(const struct installation_options *o, struct installation
     }
     CLEANUP_FREE char *log_dir = xasprintf("%s/log", o->data);
     CLEANUP_FREE char *log_path = xasprintf("%s/supervisor.log", log_dir);
+    CLEANUP_FREE char *failure = xasprintf("%s/run/failure", o->data);
     if (fsx_mkdirs(log_dir, err))
         return -1;
+    remove(failure); /* of the last time */
     struct arena mem = {0};
     if (!o->brokers) /* RELEARN_BROKERS must not turn the embedded bus into another one unasked */
         unsetenv("RELEARN_BROKERS");
@@ -192,7 +194,7 @@ int installation_stop(const struct installation *in, struct err *err)
     int64_t deadline = clk_mono_ms(&clk_system) + STOP_TIMEOUT_MS;
     if (kill(in->pid, SIGTERM) && errno != ESRCH)
         return err_io(err, "stop process %d: %s", in->pid, strerror(errno));
-    while (is_alive(in->pid)) {
+    while (is_supervised(in->data)) {
         waitpid(in->pid, NULL, WNOHANG); /* when it is our own child */
         if (clk_mono_ms(&clk_system) > deadline)
             return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "process %d has not stopped after %d s",

@@ -15,10 +15,11 @@ struct installation {
     bool is_embedded;  /* the bus is relearn-broker */
 };
 struct installation_options {
-    const char *data;     /* folder; created */
-    const char *brokers;  /* NULL: start relearn-broker */
-    const char *prefix;   /* NULL: "relearn." */
-    const char *registry; /* NULL: none */
+    const char *data;      /* folder; created */
+    const char *brokers;   /* NULL: start relearn-broker */
+    const char *prefix;    /* NULL: "relearn." */
+    const char *registry;  /* NULL: none */
+    const char *artifacts; /* NULL: DATA/artifacts */
     int partitions; /* of line-keyed topics when they are created; 0: the default of the bus */
     const char *const *x; /* librdkafka properties */
     size_t n_x;
@@ -26,7 +27,6 @@ struct installation_options {
     const char *console_listen, *serve_listen; /* NULL: a port of the kernel's choice */
     const char *scale;                         /* "train=2,serve=2"; NULL: one of each */
     bool by_group;                             /* consumer groups instead of shares */
-    bool is_quiet;                             /* say nothing while starting */
 };
 /* The one that runs in this folder. ERR_NOTFOUND when none does (a stale record of a dead one is
  * removed). */

@@ -25,8 +25,8 @@ static const struct cli_command OWN_COMMANDS[] = {
      .is_hidden = true},
     {0},
 };
-static const struct cli_command *const TABLES[] = {up_commands, OWN_COMMANDS, topics_commands,
-                                                   console_commands};
+static const struct cli_command *const TABLES[] = {up_commands,   OWN_COMMANDS,     topics_commands,
+                                                   send_commands, command_commands, ask_commands};
 
 static const struct cli_command *find(const char *name)
 {
@@ -39,14 +39,43 @@ static const struct cli_command *find(const char *name)
 
 static void print_usage(FILE *to)
 {
-    fprintf(to, "relearn keeps machine-learning models right after they are deployed.\n\nusage: "
-                "relearn COMMAND [options]   (relearn COMMAND --help says more)\n\n");
+    fprintf(to, "relearn keeps machine-learning models right after they are deployed.\n\n"
+                "usage: relearn COMMAND [options]   (relearn COMMAND --help says more)\n");
+    for (size_t t = 0; t < ARRAY_LEN(TABLES); t++) {
+        fprintf(to, "\n");
+        for (const struct cli_command *c = TABLES[t]; c->name; c++)
+            if (!c->is_hidden)
+                fprintf(to, "  %-30s %s\n", c->usage, c->purpose);
+    }
+    fprintf(to, "\nexit codes: 0 done, 1 not done or refused, 2 wrong usage, 3 nothing runs "
+                "there\n");
+}
+
+/* The table of commands for the README. */
+static void print_docs(void)
+{
+    printf("| command | does |\n| --- | --- |\n");
     for (size_t t = 0; t < ARRAY_LEN(TABLES); t++)
         for (const struct cli_command *c = TABLES[t]; c->name; c++)
             if (!c->is_hidden)
-                fprintf(to, "  %-36s %s\n", c->usage, c->purpose);
-    fprintf(to,
-            "\nexit codes: 0 done, 1 not done or refused, 2 wrong usage, 3 nothing runs there\n");
+                printf("| `relearn %s` | %s |\n", c->usage, c->purpose);
+}
+
+/* What holds for every command. */
+static int print_config(int argc, char **argv)
+{
+    const struct conf_option *tables[] = {cli_options, NULL};
+    struct conf *conf = NULL;
+    struct err err = {0};
+    CLEANUP(buf_fini) struct buf text = {0};
+    if (conf_parse(tables, argc, argv, &conf, &err)) {
+        fprintf(stderr, "relearn: %s\n", err.msg);
+        return EXIT_USAGE;
+    }
+    conf_print_if_asked(conf, "relearn", "", NULL, &text);
+    fwrite(text.data ? text.data : "", 1, text.len, stdout);
+    conf_free(conf);
+    return EXIT_DONE;
 }
 
 static int run_parsed(const struct cli_command *c, struct conf *conf)
@@ -86,18 +115,42 @@ static int run_command(const struct cli_command *c, int argc, char **argv)
     return code;
 }
 
+static bool is_any(const char *s, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(s, words[i]) == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const HELP[] = {"help", "--help", "-h"};
+    static const char *const PRINT[] = {"--version", "--print-config"};
     signal(SIGPIPE, SIG_IGN);
     log_init("relearn", LOG_WARN);
-    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
-        strcmp(argv[1], "-h") == 0) {
-        print_usage(argc < 2 ? stderr : stdout);
-        return argc < 2 ? EXIT_USAGE : EXIT_DONE;
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
     }
-    const struct cli_command *c = find(argv[1]);
+    const char *word = argv[1];
+    if (is_any(word, HELP, ARRAY_LEN(HELP))) {
+        const struct cli_command *c = argc > 2 ? find(argv[2]) : NULL;
+        char *ask[] = {argv[0], (char *)(uintptr_t) "--help", NULL};
+        if (c)
+            return run_command(c, 2, ask);
+        print_usage(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(word, "--docs") == 0) {
+        print_docs();
+        return EXIT_DONE;
+    }
+    if (is_any(word, PRINT, ARRAY_LEN(PRINT)))
+        return print_config(argc, argv);
+    const struct cli_command *c = find(word);
     if (!c) {
-        fprintf(stderr, "relearn: no command %s; relearn help lists them\n", argv[1]);
+        fprintf(stderr, "relearn: there is no command %s; relearn help lists them\n", word);
         return EXIT_USAGE;
     }
     return run_command(c, argc - 1, argv + 1);

@@ -235,8 +235,7 @@ static int start_own(struct replay *r, struct err *err)
 {
     struct installation_options o = {.brokers = conf_str(r->conf, "bus"),
                                      .prefix = conf_str(r->conf, "prefix"),
-                                     .registry = conf_str(r->conf, "registry"),
-                                     .is_quiet = r->is_json};
+                                     .registry = conf_str(r->conf, "registry")};
     o.n_x = conf_x(r->conf, &o.x);
     const char *data = conf_str(r->conf, "data");
     if (!data) {

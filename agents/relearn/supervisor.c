@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "agents/relearn/supervisor_internal.h"
@@ -16,10 +14,6 @@
 #include "common/clk.h"
 #include "common/fsx.h"
 #include "common/log.h"
-#include "common/mem.h"
-
-static const char *const AGENTS[] = {"ingest", "plan",  "train",   "evaluate", "gate",
-                                     "deploy", "serve", "monitor", "console"};
 
 static const struct conf_option OPTIONS[] = {
     {.name = "data",
@@ -51,7 +45,9 @@ static const struct conf_option OPTIONS[] = {
      .fallback = "127.0.0.1:0",
      .meta = "HOST:PORT",
      .help = "where the first instance of serve answers"},
-    {.name = "scale", .meta = "AGENT=N,...", .help = "instances of each agent; default 1"},
+    {.name = "scale",
+     .meta = "AGENT=N,...",
+     .help = "instances of each agent; default: as it was scaled last, else one"},
     {.name = "log-level",
      .fallback = "info",
      .meta = "LEVEL",
@@ -59,19 +55,7 @@ static const struct conf_option OPTIONS[] = {
     {0},
 };
 
-static struct child *add_child(struct supervisor *s, const char *agent, int share, int shares)
-{
-    BUG_ON(s->n_children == SUPERVISOR_MAX_CHILDREN);
-    return s->children[s->n_children++] = child_new(s, agent, share, shares);
-}
-
-bool supervisor__all_ready(const struct supervisor *s)
-{
-    for (size_t i = 0; i < s->n_children; i++)
-        if (s->children[i]->is_wanted && s->children[i]->state != CHILD_READY)
-            return false;
-    return true;
-}
+/* ---- what is known to others: files in DATA/run ---- */
 
 static const char *url_of(const struct supervisor *s, const char *agent)
 {
@@ -96,49 +80,75 @@ static int announce(struct supervisor *s, struct err *err)
     json_set_str(j, "serve", url_of(s, "serve"));
     json_set_str(j, "control", control);
     json_write(j, 2, false, &out);
+    s->is_announced = true;
     return fsx_write_file(path, out.data, out.len, err);
 }
 
-static void fail(struct supervisor *s, const struct err *err)
+static int remember_scale(const struct supervisor *s, struct err *err)
 {
-    log_error("supervisor.failed", "error=%s", err->msg);
-    s->exit_code = 1;
-    supervisor__stop(s);
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP_FREE char *path = fsx_join(s->run_dir, "scale");
+    scale_write(&s->scale, &text);
+    return fsx_write_file(path, text.data ? text.data : "", text.len, err);
 }
 
-/* "train=2,serve=2" */
-static int instances_of(const struct supervisor *s, const char *agent)
+/* As it was scaled last, but for what is said now. */
+static int find_scale(struct supervisor *s, struct err *err)
 {
-    const char *at = conf_str(s->conf, "scale");
-    size_t n = strlen(agent);
-    while (at && *at) {
-        if (strncmp(at, agent, n) == 0 && at[n] == '=') {
-            long v = strtol(at + n + 1, NULL, 10);
-            return v >= 1 && v <= SUPERVISOR_MAX_INSTANCES ? (int)v : 1;
-        }
-        at = strchr(at, ',');
-        at = at ? at + 1 : NULL;
-    }
-    return 1;
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP_FREE char *path = fsx_join(s->run_dir, "scale");
+    struct err none = {0};
+    scale_init(&s->scale);
+    if (fsx_read_file(path, 4096, &text, &none) == 0 && scale_parse(&s->scale, text.data, &none))
+        log_warn("supervisor.scale", "path=%s error=%s", path, none.msg);
+    if (scale_parse(&s->scale, conf_str(s->conf, "scale"), err))
+        return err_wrap(err, "--scale");
+    return remember_scale(s, err);
+}
+
+/* Whoever waits for the start reads why there is none. */
+static void leave_reason(const struct supervisor *s, const struct err *err)
+{
+    struct err none = {0};
+    CLEANUP_FREE char *path = fsx_join(s->run_dir, "failure");
+    if (fsx_write_file(path, err->msg, strlen(err->msg), &none))
+        log_error("supervisor.failed", "error=%s", none.msg);
+}
+
+/* ---- start ---- */
+
+static struct child *add_child(struct supervisor *s, const char *agent, int share, int shares)
+{
+    BUG_ON(s->n_children == SUPERVISOR_MAX_CHILDREN);
+    return s->children[s->n_children++] = child_new(s, agent, share, shares);
+}
+
+static int create_topics(const struct supervisor *s, struct err *err)
+{
+    struct bus_conf bus = {.brokers = s->brokers, .client_id = "relearn-up"};
+    bus.n_x = conf_x(s->conf, &bus.x);
+    return topics_create(&bus, conf_str(s->conf, "prefix"), (int)conf_int(s->conf, "partitions"), 0,
+                         err);
 }
 
 static void start_agents(struct supervisor *s)
 {
     struct err err = {0};
-    if (!s->is_embedded) {
-        struct bus_conf bus = {.brokers = s->brokers, .client_id = "relearn-up"};
-        bus.n_x = conf_x(s->conf, &bus.x);
-        if (topics_create(&bus, conf_str(s->conf, "prefix"), (int)conf_int(s->conf, "partitions"),
-                          0, &err)) {
-            fail(s, &err);
-            return;
-        }
+    if (!s->is_embedded && create_topics(s, &err)) {
+        supervisor__fail(s, &err);
+        return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(AGENTS); i++) {
-        int n = instances_of(s, AGENTS[i]);
-        for (int k = 1; k <= n; k++)
-            child_start(add_child(s, AGENTS[i], k, n));
-    }
+    for (int i = 0; i < SCALE_AGENTS; i++)
+        for (int k = 1; k <= s->scale.n[i] && !s->is_stopping; k++)
+            child_start(add_child(s, scale_agents[i], k, s->scale.n[i]));
+}
+
+bool supervisor__all_ready(const struct supervisor *s)
+{
+    for (size_t i = 0; i < s->n_children; i++)
+        if (s->children[i]->is_wanted && s->children[i]->state != CHILD_READY)
+            return false;
+    return true;
 }
 
 void supervisor__ready(struct supervisor *s, struct child *c)
@@ -150,20 +160,12 @@ void supervisor__ready(struct supervisor *s, struct child *c)
     if (c->is_broker && !s->brokers) {
         s->brokers = xstrdup(c->url);
         start_agents(s);
-        return;
+    } else if (!s->is_stopping && supervisor__all_ready(s) && announce(s, &err)) {
+        supervisor__fail(s, &err);
     }
-    if (s->is_stopping || !supervisor__all_ready(s))
-        return;
-    if (announce(s, &err))
-        fail(s, &err);
 }
 
-static void finish(struct supervisor *s)
-{
-    CLEANUP_FREE char *path = fsx_join(s->run_dir, "installation.json");
-    remove(path);
-    loop_stop(s->loop);
-}
+/* ---- stop ---- */
 
 /* Agents first; the bus when they are gone. */
 static void go_on_stopping(struct supervisor *s)
@@ -175,12 +177,37 @@ static void go_on_stopping(struct supervisor *s)
         agents_gone = agents_gone && (is_gone || s->children[i]->is_broker);
     }
     if (all_gone) {
-        finish(s);
+        CLEANUP_FREE char *path = fsx_join(s->run_dir, "installation.json");
+        remove(path);
+        loop_stop(s->loop);
         return;
     }
     for (size_t i = 0; agents_gone && i < s->n_children; i++)
         if (s->children[i]->is_broker && s->children[i]->is_wanted)
             child_stop(s->children[i]);
+}
+
+static void stop(void *ctx)
+{
+    struct supervisor *s = ctx;
+    if (s->is_stopping)
+        return;
+    s->is_stopping = true;
+    log_info("supervisor.stopping", "children=%zu", s->n_children);
+    for (size_t i = 0; i < s->n_children; i++)
+        if (!s->children[i]->is_broker)
+            child_stop(s->children[i]);
+    go_on_stopping(s);
+}
+
+void supervisor__fail(struct supervisor *s, const struct err *err)
+{
+    if (s->is_stopping)
+        return;
+    log_error("supervisor.failed", "error=%s", err->msg);
+    leave_reason(s, err);
+    s->exit_code = 1;
+    loop_defer(s->loop, stop, s); /* not in the midst of a start */
 }
 
 void supervisor__ended(struct supervisor *s, struct child *c)
@@ -199,76 +226,67 @@ void supervisor__ended(struct supervisor *s, struct child *c)
     }
 }
 
-static void on_stop_timer(void *ctx)
-{
-    struct supervisor *s = ctx;
-    for (size_t i = 0; i < s->n_children; i++)
-        if (s->children[i]->job) {
-            log_warn("child.killed", "instance=%s reason=did_not_stop_in_time",
-                     s->children[i]->instance);
-            kill(job_pid(s->children[i]->job), SIGKILL);
-        }
-    loop_timer_start(s->stop_timer, 1000);
-}
+/* ---- scale ---- */
 
-void supervisor__stop(struct supervisor *s)
+static struct child *find_child(const struct supervisor *s, const char *agent, int share)
 {
-    if (s->is_stopping)
-        return;
-    s->is_stopping = true;
-    log_info("supervisor.stopping", "children=%zu", s->n_children);
     for (size_t i = 0; i < s->n_children; i++)
-        if (!s->children[i]->is_broker)
-            child_stop(s->children[i]);
-    s->stop_timer = loop_timer_new(s->loop, on_stop_timer, s);
-    loop_timer_start(s->stop_timer, STOP_PATIENCE_MS);
-    go_on_stopping(s);
-}
-
-static bool is_agent(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(AGENTS); i++)
-        if (strcmp(AGENTS[i], name) == 0)
-            return true;
-    return false;
+        if (s->children[i]->share == share && strcmp(s->children[i]->agent, agent) == 0)
+            return s->children[i];
+    return NULL;
 }
 
 /* Shares are numbers of a whole: when the whole changes every instance is started anew (serve and
  * console, which have no partitions, just come and go). */
-int supervisor__scale(struct supervisor *s, const char *agent, int n, struct err *err)
+static void scale_agent(struct supervisor *s, const char *agent, int n)
 {
-    if (!is_agent(agent))
-        return err_inval(err, "there is no agent %s", agent);
-    if (n < 1 || n > SUPERVISOR_MAX_INSTANCES)
-        return err_inval(err, "%s=%d: give 1 to %d instances", agent, n, SUPERVISOR_MAX_INSTANCES);
     bool is_shared = strcmp(agent, "serve") != 0 && strcmp(agent, "console") != 0 &&
                      !conf_bool(s->conf, "by-group");
-    int have = 0;
-    for (size_t i = s->n_children; i > 0; i--) {
-        struct child *c = s->children[i - 1];
-        if (strcmp(c->agent, agent) != 0 || !c->is_wanted)
-            continue;
-        bool stays = c->share <= n;
-        have += stays;
-        bool is_changed = is_shared && c->shares != n;
-        c->shares = n;
-        if (!stays)
+    for (int k = 1; k <= SCALE_MAX_INSTANCES; k++) {
+        struct child *c = find_child(s, agent, k);
+        if (!c && k <= n) {
+            child_start(add_child(s, agent, k, n));
+        } else if (c && k > n) {
             child_stop(c);
-        else if (is_changed && c->job) /* comes back by itself with its new share */
-            kill(job_pid(c->job), SIGTERM);
+        } else if (c) {
+            bool is_changed = c->shares != n && is_shared;
+            bool was_stopped = !c->is_wanted; /* still on its way out: it comes back */
+            c->shares = n;
+            c->is_wanted = true;
+            if (was_stopped && !c->job)
+                child_start(c);
+            else if (is_changed)
+                child_restart(c);
+        }
     }
-    for (int k = have + 1; k <= n; k++)
-        child_start(add_child(s, agent, k, n));
+}
+
+int supervisor__scale(struct supervisor *s, const char *text, struct err *err)
+{
+    struct scale before = s->scale;
+    if (s->is_stopping)
+        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "the installation is being stopped");
+    if (scale_parse(&s->scale, text, err) || remember_scale(s, err)) {
+        s->scale = before;
+        return -1;
+    }
+    for (int i = 0; i < SCALE_AGENTS; i++)
+        if (s->scale.n[i] != before.n[i])
+            scale_agent(s, scale_agents[i], s->scale.n[i]);
     return 0;
 }
 
+/* ---- the process ---- */
+
+/* Held as long as this process lives; installation_find asks for it. */
 static int lock(struct supervisor *s, struct err *err)
 {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     CLEANUP_FREE char *path = fsx_join(s->run_dir, "lock");
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (s->lock_fd < 0)
         return err_io(err, "%s: %s", path, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB))
+    if (fcntl(s->lock_fd, F_OFD_SETLK, &whole))
         return err_set(err, ERR_CONFLICT, NEXT_REJECT, "an installation runs in %s already",
                        s->data);
     return 0;
@@ -286,17 +304,36 @@ static int prepare(struct supervisor *s, struct err *err)
     if (fsx_mkdirs(conf_str(s->conf, "data"), err))
         return -1;
     s->data = realpath(conf_str(s->conf, "data"), NULL);
+    if (!s->data)
+        return err_io(err, "%s: %s", conf_str(s->conf, "data"), strerror(errno));
     s->run_dir = fsx_join(s->data, "run");
     s->log_dir = fsx_join(s->data, "log");
     if (fsx_mkdirs(s->run_dir, err) || fsx_mkdirs(s->log_dir, err) || lock(s, err))
         return -1;
-    return httpd_open(s->loop, "127.0.0.1:0", (size_t)64 << 10, supervisor__on_http, s, &s->httpd,
+    enum { BODY_CAP_BYTES = 64 << 10 };
+    return httpd_open(s->loop, "127.0.0.1:0", BODY_CAP_BYTES, supervisor__on_http, s, &s->httpd,
                       err);
 }
 
-static void on_signal(void *ctx)
+static int run(struct supervisor *s, struct err *err)
 {
-    supervisor__stop(ctx);
+    const char *brokers = conf_str(s->conf, "brokers");
+    if (loop_new(&s->loop, err) || prepare(s, err))
+        return -1;
+    if (find_scale(s, err)) {
+        leave_reason(s, err);
+        return -1;
+    }
+    loop_on_stop_signal(s->loop, stop, s);
+    s->is_embedded = !brokers;
+    if (brokers) {
+        s->brokers = xstrdup(brokers);
+        start_agents(s);
+    } else {
+        child_start(add_child(s, "broker", 1, 1));
+    }
+    loop_run(s->loop);
+    return 0;
 }
 
 int supervisor_main(int argc, char **argv)
@@ -304,22 +341,23 @@ int supervisor_main(int argc, char **argv)
     const struct conf_option *tables[] = {OPTIONS, NULL};
     struct supervisor s = {.lock_fd = -1};
     struct err err = {0};
+    CLEANUP(buf_fini) struct buf text = {0};
     log_init("supervisor", LOG_INFO);
-    if (conf_parse(tables, argc, argv, &s.conf, &err) || loop_new(&s.loop, &err) ||
-        prepare(&s, &err)) {
+    if (conf_parse(tables, argc, argv, &s.conf, &err)) {
+        fprintf(stderr, "relearn supervise: %s\n", err.msg);
+        return 2;
+    }
+    if (conf_print_if_asked(s.conf, "relearn supervise",
+                            "Runs and watches the agents of an installation; `relearn up` starts "
+                            "it in the background.",
+                            "relearn supervise --data relearn-data", &text)) {
+        fwrite(text.data, 1, text.len, stdout);
+        return 0;
+    }
+    if (run(&s, &err)) {
         fprintf(stderr, "relearn supervise: %s\n", err.msg);
         return 1;
     }
-    loop_on_stop_signal(s.loop, on_signal, &s);
-    const char *brokers = conf_str(s.conf, "brokers");
-    s.is_embedded = !brokers;
-    if (brokers) {
-        s.brokers = xstrdup(brokers);
-        start_agents(&s);
-    } else {
-        child_start(add_child(&s, "broker", 1, 1));
-    }
-    loop_run(s.loop);
     log_info("supervisor.stopped", "exit_code=%d", s.exit_code);
     return s.exit_code; /* the process ends: what it holds goes with it */
 }

@@ -4,11 +4,6 @@
 #ifndef RELEARN_SUPERVISOR_H
 #define RELEARN_SUPERVISOR_H
 
-#include "common/err.h"
-
 int supervisor_main(int argc, char **argv);
-
-/* Instances of an agent after `relearn scale`; remembered in DATA/run/scale.json. */
-#define SUPERVISOR_MAX_INSTANCES 32
 
 #endif

@@ -1,4 +1,7 @@
-/* One supervised process: start, readiness, death, growing pauses. */
+/* One supervised process: start, readiness, death, growing pauses.
+ *
+ * stopped -> starting -> ready -> (dies) -> pausing -> starting ...; stopping when it was asked to
+ * end: for good (not wanted any more), or to come back with other arguments. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +12,6 @@
 #include "common/fsx.h"
 #include "common/http.h"
 #include "common/log.h"
-#include "common/mem.h"
 
 static void on_timer(void *ctx);
 
@@ -42,10 +44,20 @@ void child_free(struct child *c)
 {
     if (!c)
         return;
+    BUG_ON(c->job || c->is_looking);
     loop_timer_free(c->timer);
     free_ptr(&c->address_file);
     free_ptr(&c->log_file);
     free_ptr(&c);
+}
+
+static void enter(struct child *c, enum child_state state, int64_t timer_ms)
+{
+    c->state = state;
+    if (timer_ms >= 0)
+        loop_timer_start(c->timer, timer_ms);
+    else
+        loop_timer_stop(c->timer);
 }
 
 /* ---- readiness: the address file, then /readyz ---- */
@@ -60,21 +72,23 @@ static void look(void *ctx)
     c->look_result = http_call(&rq, &rs, &err) == 0 && rs.status == 200;
 }
 
+static void become_ready(struct child *c)
+{
+    enter(c, CHILD_READY, -1);
+    c->keeps_address = c->was_ever_ready = true;
+    supervisor__ready(c->s, c);
+}
+
 static void looked(void *ctx)
 {
     struct child *c = ctx;
     c->is_looking = false;
-    if (c->state != CHILD_STARTING) {
-        if (!c->job)
-            supervisor__ended(c->s, c);
-        return;
-    }
-    if (!c->look_result) {
+    if (c->state == CHILD_STOPPED)
+        supervisor__ended(c->s, c);
+    else if (c->state == CHILD_STARTING && c->look_result)
+        become_ready(c);
+    else if (c->state == CHILD_STARTING)
         loop_timer_start(c->timer, READY_LOOK_MS);
-        return;
-    }
-    c->state = CHILD_READY;
-    supervisor__ready(c->s, c);
 }
 
 static void look_for_address(struct child *c)
@@ -87,10 +101,9 @@ static void look_for_address(struct child *c)
     }
     while (b.len && (b.data[b.len - 1] == '\n' || b.data[b.len - 1] == ' '))
         b.data[--b.len] = '\0';
-    str_copy(c->url, sizeof(c->url), b.data);
+    str_copy(c->url, sizeof(c->url), b.data ? b.data : "");
     if (c->is_broker) { /* its address is published when it serves */
-        c->state = CHILD_READY;
-        supervisor__ready(c->s, c);
+        become_ready(c);
         return;
     }
     c->is_looking = true;
@@ -100,13 +113,54 @@ static void look_for_address(struct child *c)
 static void on_timer(void *ctx)
 {
     struct child *c = ctx;
-    if (c->state == CHILD_PAUSING)
+    if (c->state == CHILD_PAUSING) {
         child_start(c);
-    else if (c->state == CHILD_STARTING && !c->is_looking)
+    } else if (c->state == CHILD_STARTING && !c->is_looking) {
         look_for_address(c);
+    } else if (c->state == CHILD_STOPPING && c->job) {
+        log_warn("child.killed", "instance=%s reason=did_not_stop_in_time", c->instance);
+        kill(job_pid(c->job), SIGKILL);
+    }
 }
 
-/* ---- the process ---- */
+/* ---- the end of a process ---- */
+
+/* The end of its log, for whoever waits for it to come up. */
+static void log_tail(const struct child *c, struct buf *out)
+{
+    enum { TAIL_BYTES = 400 };
+    CLEANUP(buf_fini) struct buf text = {0};
+    struct err none = {0};
+    if (fsx_read_file(c->log_file, (size_t)64 << 20, &text, &none) || !text.len)
+        return;
+    while (text.len && text.data[text.len - 1] == '\n')
+        text.data[--text.len] = '\0';
+    buf_add_str(out, text.len > TAIL_BYTES ? text.data + text.len - TAIL_BYTES : text.data);
+}
+
+static void died(struct child *c, const struct job_result *r)
+{
+    enum { EXIT_AGAIN = 75 };
+    int64_t up_ms = clk_mono_ms(&clk_system) - c->started_mono_ms;
+    bool was_ready = c->state == CHILD_READY;
+    if (up_ms >= STABLE_MS || !c->pause_ms || r->exit_code == EXIT_AGAIN)
+        c->pause_ms = PAUSE_MIN_MS;
+    else
+        c->pause_ms = c->pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : c->pause_ms * 2;
+    c->keeps_address = was_ready; /* else somebody may sit there: another port next time */
+    c->restarts++;
+    log_warn("child.died", "instance=%s exit=%d signal=%d restarts=%d pause_ms=%d", c->instance,
+             r->exit_code, r->signal, c->restarts, c->pause_ms);
+    enter(c, CHILD_PAUSING, c->pause_ms);
+    if (c->s->is_announced || c->was_ever_ready || c->restarts < FIRST_TRIES)
+        return;
+    struct err err = {0};
+    CLEANUP(buf_fini) struct buf tail = {0};
+    log_tail(c, &tail);
+    err_set(&err, ERR_CHILD, NEXT_REJECT, "%s does not come up (exit code %d); %s ends with: %s",
+            c->instance, r->exit_code, c->log_file, tail.data ? tail.data : "(nothing)");
+    supervisor__fail(c->s, &err);
+}
 
 static void on_done(void *ctx, const struct job_result *r)
 {
@@ -114,132 +168,61 @@ static void on_done(void *ctx, const struct job_result *r)
     c->job = NULL;
     c->last_exit = r->exit_code;
     c->last_signal = r->signal;
-    enum { EXIT_AGAIN = 75 };
-    if (c->is_wanted && !c->s->is_stopping) {
-        int64_t up_ms = clk_mono_ms(&clk_system) - c->started_mono_ms;
-        c->pause_ms = up_ms >= STABLE_MS || !c->pause_ms ? PAUSE_MIN_MS
-                      : c->pause_ms * 2 > PAUSE_MAX_MS   ? PAUSE_MAX_MS
-                                                         : c->pause_ms * 2;
-        int pause_ms = r->exit_code == EXIT_AGAIN ? PAUSE_MIN_MS : c->pause_ms;
-        c->restarts++;
-        c->state = CHILD_PAUSING;
-        log_warn("child.died", "instance=%s exit=%d signal=%d restarts=%d pause_ms=%d", c->instance,
-                 r->exit_code, r->signal, c->restarts, pause_ms);
-        loop_timer_start(c->timer, pause_ms);
-        return;
-    }
-    c->state = CHILD_STOPPED;
-    loop_timer_stop(c->timer);
-    if (!c->is_looking)
-        supervisor__ended(c->s, c);
-}
-
-static void add(const char **argv, size_t *n, struct arena *mem, const char *name,
-                const char *value)
-{
-    argv[(*n)++] = arena_printf(mem, "--%s=%s", name, value);
-}
-
-static void broker_arguments(const struct child *c, const char **argv, size_t *n, struct arena *mem)
-{
-    const struct supervisor *s = c->s;
-    add(argv, n, mem, "journal", arena_printf(mem, "%s/journal", s->data));
-    add(argv, n, mem, "prefix", conf_str(s->conf, "prefix"));
-    if (conf_int(s->conf, "partitions") > 0)
-        add(argv, n, mem, "partitions",
-            arena_printf(mem, "%lld", (long long)conf_int(s->conf, "partitions")));
-    const char *colon = s->brokers ? strrchr(s->brokers, ':') : NULL;
-    if (colon) /* started again: clients know the old port */
-        add(argv, n, mem, "port", colon + 1);
-}
-
-static void agent_arguments(const struct child *c, const char **argv, size_t *n, struct arena *mem)
-{
-    const struct supervisor *s = c->s;
-    add(argv, n, mem, "brokers", s->brokers);
-    add(argv, n, mem, "prefix", conf_str(s->conf, "prefix"));
-    add(argv, n, mem, "data", s->data);
-    add(argv, n, mem, "instance", c->instance);
-    if (!conf_bool(s->conf, "by-group"))
-        add(argv, n, mem, "share", arena_printf(mem, "%d/%d", c->share, c->shares));
-    if (conf_str(s->conf, "registry"))
-        add(argv, n, mem, "registry", conf_str(s->conf, "registry"));
-    if (conf_str(s->conf, "artifacts"))
-        add(argv, n, mem, "artifacts", conf_str(s->conf, "artifacts"));
-    if (strcmp(c->agent, "console") == 0 && c->share == 1)
-        add(argv, n, mem, "listen", conf_str(s->conf, "console-listen"));
-    if (strcmp(c->agent, "serve") == 0 && c->share == 1)
-        add(argv, n, mem, "listen", conf_str(s->conf, "serve-listen"));
-    const char *const *x;
-    size_t n_x = conf_x(s->conf, &x);
-    for (size_t i = 0; i < n_x && i < 32; i++) {
-        argv[(*n)++] = "-X";
-        argv[(*n)++] = x[i];
+    if (!c->is_wanted || c->s->is_stopping) {
+        enter(c, CHILD_STOPPED, -1);
+        if (!c->is_looking)
+            supervisor__ended(c->s, c);
+    } else if (c->state == CHILD_STOPPING) {
+        child_start(c);
+    } else {
+        died(c, r);
     }
 }
 
-/* PATH and HOME, and whatever is set for the agents: RELEARN_* and OMP_*. */
-static const char *const *environment(struct arena *mem)
-{
-    extern char **environ;
-    size_t n = 0, k = 0;
-    while (environ[n])
-        n++;
-    const char **env = arena_alloc(mem, (n + 1) * sizeof(*env));
-    static const char *const KEPT[] = {
-        "PATH=",         "HOME=",         "TMPDIR=",          "LANG=",
-        "RELEARN_",      "OMP_",          "ASAN_OPTIONS=",    "UBSAN_OPTIONS=",
-        "LSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH=", "SSL_",
-        "http_proxy=",   "https_proxy=",  "no_proxy="};
-    for (size_t i = 0; i < n; i++)
-        for (size_t w = 0; w < ARRAY_LEN(KEPT); w++)
-            if (str_has_prefix(environ[i], KEPT[w]) &&
-                !str_has_prefix(environ[i], "RELEARN_BROKERS=")) {
-                env[k++] = environ[i];
-                break;
-            }
-    return env;
-}
+/* ---- start and stop ---- */
 
 void child_start(struct child *c)
 {
-    struct supervisor *s = c->s;
     struct arena mem = {0};
     struct err err = {0};
-    const char *argv[128];
-    size_t n = 0;
+    struct job_spec spec = {
+        .argv = child_argv(c, &mem), .env = child_environment(&mem), .log_path = c->log_file};
     remove(c->address_file);
-    argv[n++] = arena_printf(&mem, "%s/relearn-%s", s->bin_dir, c->agent);
-    add(argv, &n, &mem, "address-file", c->address_file);
-    if (conf_str(s->conf, "log-level"))
-        add(argv, &n, &mem, "log-level", conf_str(s->conf, "log-level"));
-    if (c->is_broker)
-        broker_arguments(c, argv, &n, &mem);
-    else
-        agent_arguments(c, argv, &n, &mem);
-    argv[n] = NULL;
-    struct job_spec spec = {.argv = argv, .env = environment(&mem), .log_path = c->log_file};
-    c->state = CHILD_STARTING;
     c->started_mono_ms = clk_mono_ms(&clk_system);
-    if (job_start(s->loop, &spec, NULL, on_done, c, &c->job, &err)) {
-        log_error("child.not_started", "instance=%s error=%s", c->instance, err.msg);
-        c->state = CHILD_PAUSING;
-        c->pause_ms = PAUSE_MAX_MS;
-        loop_timer_start(c->timer, c->pause_ms);
+    if (job_start(c->s->loop, &spec, NULL, on_done, c, &c->job, &err) == 0) {
+        enter(c, CHILD_STARTING, READY_LOOK_MS);
     } else {
-        loop_timer_start(c->timer, READY_LOOK_MS);
+        log_error("child.not_started", "instance=%s error=%s", c->instance, err.msg);
+        c->pause_ms = PAUSE_MAX_MS;
+        enter(c, CHILD_PAUSING, c->pause_ms);
+        if (!c->s->is_announced) /* what is not there now will not come */
+            supervisor__fail(c->s, &err);
     }
     arena_fini(&mem);
+}
+
+static void ask_to_stop(struct child *c)
+{
+    if (c->state == CHILD_STOPPING)
+        return;
+    enter(c, CHILD_STOPPING, STOP_PATIENCE_MS);
+    kill(job_pid(c->job), SIGTERM);
 }
 
 void child_stop(struct child *c)
 {
     c->is_wanted = false;
     if (c->job) {
-        c->state = CHILD_STOPPING;
-        kill(job_pid(c->job), SIGTERM);
+        ask_to_stop(c);
         return;
     }
-    c->state = CHILD_STOPPED;
-    loop_timer_stop(c->timer);
+    enter(c, CHILD_STOPPED, -1);
+    if (!c->is_looking)
+        supervisor__ended(c->s, c);
+}
+
+void child_restart(struct child *c)
+{
+    if (c->job)
+        ask_to_stop(c);
 }

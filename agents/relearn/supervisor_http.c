@@ -39,6 +39,7 @@ static struct json *status(const struct supervisor *s)
     json_set_bool(j, "stopping", s->is_stopping);
     json_set_bool(j, "embedded", s->is_embedded);
     json_set_str(j, "brokers", s->brokers);
+    json_set_str(j, "data", s->data);
     list = json_set(j, "instances", json_array());
     for (size_t i = 0; i < s->n_children; i++)
         json_add(list, child_json(s->children[i]));
@@ -48,18 +49,14 @@ static struct json *status(const struct supervisor *s)
 void supervisor__on_http(void *ctx, struct httpd_request *rq)
 {
     struct supervisor *s = ctx;
-    const char *path = httpd_path(rq);
-    bool is_post = strcmp(httpd_method(rq), "POST") == 0;
+    const char *path = httpd_path(rq), *method = httpd_method(rq);
     struct err err = {0};
-    if (!is_post && strcmp(path, "/status") == 0) {
+    if (strcmp(method, "GET") == 0 && strcmp(path, "/status") == 0) {
         answer(rq, status(s));
-    } else if (is_post && strcmp(path, "/stop") == 0) {
-        answer(rq, status(s));
-        supervisor__stop(s);
-    } else if (is_post && strcmp(path, "/scale") == 0) {
-        const char *agent = httpd_query(rq, "agent"), *n = httpd_query(rq, "n");
-        if (supervisor__scale(s, agent ? agent : "", n ? (int)strtol(n, NULL, 10) : 0, &err))
-            httpd_answer_error(rq, 400, "%s", err.msg);
+    } else if (strcmp(method, "POST") == 0 && strcmp(path, "/scale") == 0) {
+        const char *to = httpd_query(rq, "to");
+        if (supervisor__scale(s, to ? to : "", &err))
+            httpd_answer_error(rq, err.code == ERR_INVAL ? 400 : 503, "%s", err.msg);
         else
             answer(rq, status(s));
     } else {

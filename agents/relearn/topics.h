@@ -14,8 +14,7 @@ struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitio
 /* Who writes it, and how long it is kept, in words. */
 const char *topic_writer(enum record r);
 const char *topic_kept(enum record r);
-/* Creates what is missing.  replication 0: 3 where the cluster has three brokers... the broker's
- * default. */
+/* Creates what is missing.  replication 0: the default of the cluster. */
 int topics_create(const struct bus_conf *bus, const char *prefix, int partitions, int replication,
                   struct err *err) WARN_UNUSED;
 

@@ -1,0 +1,218 @@
+/* What is known: each command asks the console and prints its answer. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agents/relearn/cli.h"
+#include "agents/relearn/cmd_print.h"
+#include "common/mem.h"
+
+#define LIMIT_OPTION                                                                               \
+    {                                                                                              \
+        .name = "limit", .type = CONF_INT, .fallback = "20", .meta = "N",                          \
+        .help = "at most so many", .min = 1, .max = 1000                                           \
+    }
+static const struct conf_option LIST_OPTIONS[] = {
+    {.name = "line",
+     .letter = 'l',
+     .meta = "LINE",
+     .help = "only of this line, or of every line of this pipeline"},
+    LIMIT_OPTION,
+    {0},
+};
+static const struct conf_option DEAD_OPTIONS[] = {LIMIT_OPTION, {0}};
+
+static int ask(struct conf *conf, const char *path, void (*print)(const struct json *j),
+               struct err *err)
+{
+    CLEANUP_FREE char *console = cli_console_url(conf, err);
+    if (!console)
+        return EXIT_NOT_RUNNING;
+    CLEANUP(json_freep) struct json *j = cli_get(console, path, err);
+    if (!j)
+        return cli_exit_code(err);
+    if (conf_bool(conf, "json"))
+        cli_print_json(j);
+    else
+        print(j);
+    return EXIT_DONE;
+}
+
+static int ask_list(struct conf *conf, const char *what, void (*print)(const struct json *j),
+                    struct err *err)
+{
+    CLEANUP(buf_fini) struct buf path = {0};
+    buf_addf(&path, "/v1/%s?limit=%lld", what, (long long)conf_int(conf, "limit"));
+    if (conf_str(conf, "line")) {
+        buf_add_str(&path, "&line=");
+        http_escape(conf_str(conf, "line"), &path);
+    }
+    return ask(conf, path.data, print, err);
+}
+
+static int ask_about(struct conf *conf, const char *path, const char *what,
+                     void (*print)(const struct json *j), struct err *err)
+{
+    CLEANUP(buf_fini) struct buf full = {0};
+    buf_add_str(&full, path);
+    http_escape(what, &full);
+    return ask(conf, full.data, print, err);
+}
+
+static int pipelines(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)args;
+    (void)n_args;
+    return ask(conf, "/v1/pipelines", print_pipelines, err);
+}
+
+static int lines(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)args;
+    (void)n_args;
+    return ask(conf, "/v1/lines", print_lines, err);
+}
+
+static int runs(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)args;
+    (void)n_args;
+    return ask_list(conf, "runs", print_runs, err);
+}
+
+static int models(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)args;
+    (void)n_args;
+    return ask_list(conf, "models", print_models, err);
+}
+
+static int history(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)n_args;
+    return ask_about(conf, "/v1/history?line=", args[0], print_history, err);
+}
+
+static int explain(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    (void)n_args;
+    return ask_about(conf, "/v1/explain?id=", args[0], print_explanation, err);
+}
+
+/* ---- dead letters ---- */
+
+static int deadletters(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf path = {0};
+    if (n_args)
+        return ask_about(conf, "/v1/deadletters/", args[0], cli_print_json, err);
+    buf_addf(&path, "/v1/deadletters?limit=%lld", (long long)conf_int(conf, "limit"));
+    return ask(conf, path.data, print_dead_letters, err);
+}
+
+/* One of them; false when it stays. */
+static bool send_back(const char *console, const char *id, struct json *outcome, bool is_json)
+{
+    struct err err = {0};
+    CLEANUP(buf_fini) struct buf path = {0};
+    struct json *j = json_add(outcome, json_object());
+    buf_add_str(&path, "/v1/deadletters/");
+    http_escape(id, &path);
+    buf_add_str(&path, "/resend");
+    CLEANUP(json_freep) struct json *sent = NULL;
+    sent = cli_post(console, path.data, "application/json", (struct slice){0}, &err);
+    json_set_str(j, "id", id);
+    json_set_bool(j, "sent", sent != NULL);
+    if (sent)
+        json_set_str(j, "event", json_get_str(sent, "event", NULL));
+    else
+        json_set_str(j, "error", err.msg);
+    if (!is_json)
+        printf("%s: %s%s\n", id, sent ? "sent back as event " : "",
+               sent ? json_get_str(sent, "event", "-") : err.msg);
+    return sent != NULL;
+}
+
+static int resend(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
+{
+    CLEANUP_FREE char *console = cli_console_url(conf, err);
+    CLEANUP(json_freep) struct json *outcome = json_array();
+    CLEANUP(json_freep) struct json *all = NULL;
+    bool is_json = conf_bool(conf, "json"), all_sent = true;
+    if (!console)
+        return EXIT_NOT_RUNNING;
+    if (n_args == 1 && strcmp(args[0], "all") == 0) {
+        all = cli_get(console, "/v1/deadletters?limit=1000", err);
+        if (!all)
+            return cli_exit_code(err);
+        for (size_t i = json_len(all); i > 0; i--) /* oldest first */
+            all_sent =
+                send_back(console, json_get_str(json_at(all, i - 1), "id", ""), outcome, is_json) &&
+                all_sent;
+    } else {
+        for (size_t i = 0; i < n_args; i++)
+            all_sent = send_back(console, args[i], outcome, is_json) && all_sent;
+    }
+    if (is_json)
+        cli_print_json(outcome);
+    return all_sent ? EXIT_DONE : EXIT_REFUSED;
+}
+
+const struct cli_command ask_commands[] = {
+    {.name = "watch",
+     .usage = "watch [LINE]",
+     .purpose = "events as they come, until it is stopped; with --json one object a line",
+     .example = "relearn watch electricity",
+     .max_args = 1,
+     .run = cmd_watch},
+    {.name = "pipelines",
+     .usage = "pipelines",
+     .purpose = "what is declared",
+     .example = "relearn pipelines --json",
+     .run = pipelines},
+    {.name = "lines",
+     .usage = "lines",
+     .purpose = "each line: what serves, what it does now and why",
+     .example = "relearn lines",
+     .run = lines},
+    {.name = "runs",
+     .usage = "runs",
+     .purpose = "runs, newest first",
+     .example = "relearn runs --line electricity --limit 5",
+     .options = LIST_OPTIONS,
+     .run = runs},
+    {.name = "models",
+     .usage = "models",
+     .purpose = "models, newest first, and what became of them",
+     .example = "relearn models --line electricity",
+     .options = LIST_OPTIONS,
+     .run = models},
+    {.name = "history",
+     .usage = "history LINE",
+     .purpose = "which generation served from when to when, and why",
+     .example = "relearn history electricity",
+     .min_args = 1,
+     .max_args = 1,
+     .run = history},
+    {.name = "explain",
+     .usage = "explain ID",
+     .purpose = "what caused an event, run, model or prediction, back to the first event",
+     .example = "relearn explain 5f3c9a0d1b2e4f60718293a4b5c6d7e8",
+     .min_args = 1,
+     .max_args = 1,
+     .run = explain},
+    {.name = "deadletters",
+     .usage = "deadletters [ID]",
+     .purpose = "events that could not be taken, and why",
+     .example = "relearn deadletters --limit 5",
+     .options = DEAD_OPTIONS,
+     .max_args = 1,
+     .run = deadletters},
+    {.name = "resend",
+     .usage = "resend ID ...",
+     .purpose = "sends dead letters back, or `all` of them, that can be read by now",
+     .example = "relearn resend all",
+     .min_args = 1,
+     .max_args = 100,
+     .run = resend},
+    {0},
+};

@@ -64,7 +64,9 @@ static void detail_label(const struct sheet *s, struct report *r, const struct t
             "declare task: regression.",
             CLASSES_MAX, n, rows(n));
     } else {
-        report_detail(r, t->column, t->rule, "the label is missing in %lld %s.", n, rows(n));
+        report_detail(r, t->column, t->rule,
+                      "the label is missing, or no UTF-8 text of at most 256 bytes, in %lld %s.", n,
+                      rows(n));
     }
 }
 

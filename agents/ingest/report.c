@@ -33,28 +33,40 @@ void report_fini(struct report *r)
             free(r->items[i].examples[k]);
     }
     free(r->items);
+    free(r->index);
     *r = (struct report){0};
+}
+
+static size_t slot_of(size_t column, enum broken rule)
+{
+    return (column == REPORT_NO_COLUMN ? 0 : column + 1) * BROKEN_COUNT + rule;
 }
 
 struct tally *report_find(struct report *r, size_t column, enum broken rule)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (r->items[i].column == column && r->items[i].rule == rule)
-            return &r->items[i];
-    return NULL;
+    size_t at = slot_of(column, rule);
+
+    return at < r->n_index && r->index[at] ? &r->items[r->index[at] - 1] : NULL;
 }
 
 static struct tally *find_or_add(struct report *r, size_t column, enum broken rule,
                                  enum on_violation severity)
 {
     struct tally *t = report_find(r, column, rule);
+    size_t at = slot_of(column, rule), old = r->n_index;
 
-    if (!t) {
-        r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
-        t = &r->items[r->n++];
-        *t = (struct tally){.column = column, .rule = rule, .severity = severity};
-    }
     r->is_rejected |= severity == VIOLATION_REJECT;
+    if (t)
+        return t;
+    if (at >= old) {
+        r->index = xgrow(r->index, &r->n_index, at + 1, sizeof(*r->index));
+        memset(r->index + old, 0, (r->n_index - old) * sizeof(*r->index));
+    }
+    r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
+    t = &r->items[r->n++];
+    *t = (struct tally){.column = column, .rule = rule, .severity = severity};
+    BUG_ON(r->n > UINT16_MAX); /* 4,096 columns, 15 rules */
+    r->index[at] = (uint16_t)r->n;
     return t;
 }
 

@@ -42,6 +42,8 @@ struct tally {
 struct report {
     struct tally *items;
     size_t n, cap;
+    uint16_t *index; /* by column and rule: place in items + 1; 0: none */
+    size_t n_index;
     bool is_rejected; /* a violation that rejects is among them */
 };
 void report_fini(struct report *r);

@@ -41,7 +41,7 @@ static const struct rule_case ROW_RULES[] = {
     {"  columns: {a: {type: float}, y: {type: category, allowed: ['0', '1']}}",
      "a,y\n1,0\n2,7\n3,1\n", "y", "allowed", 1, "row 2: '7'", "'0', '1' is allowed"},
     {"  columns: {a: {type: float}}", "a,y\n1,0\n2,\n3,1\n", "y", "label", 1, "row 2: ''",
-     "the label is missing in 1 row"},
+     "the label is missing"},
     {"  columns: {a: {type: float}}", "a,y\n1,0\n2,?\n3,1\n", "y", "label", 1, "row 2: '?'",
      "missing"},
     {"  columns: {a: {type: float}}", "a,y\n1,0\n2\n3,1\n", NULL, "csv", 1,
@@ -209,7 +209,7 @@ static void labels_that_cannot_be_learned(void **state)
                     "the same value in every row (of '1')");
     assert_rejected(ingest_csv(w, "a,y\n1,1\n2,2\n3,3\n"), "y", "label",
                     "a binary label has two values; it has '1', '2', '3'");
-    assert_rejected(ingest_csv(w, "a,y\n1,\n2,NA\n"), "y", "label", "missing in 2 rows");
+    assert_rejected(ingest_csv(w, "a,y\n1,\n2,NA\n"), "y", "label", "in 2 rows");
     ingest_world_pipeline(w, "dataset: {name: d, label: y}\ntask: regression\n");
     assert_rejected(ingest_csv(w, "a,y\n1,5\n2,5.0\n"), "y", "label",
                     "the label is 5 in every row");

@@ -55,7 +55,7 @@ static void say_input(enum record type, const void *rec, const char *id, struct 
     } else if (type == RECORD_OPERATOR_COMMANDED) {
         const struct operator_commanded *o = rec;
         buf_addf(b, "%s asked: %s%s%s", o->by ? o->by : "somebody", o->command,
-                 o->reason ? ": " : "", or_empty(o->reason));
+                 o->reason && o->reason[0] ? ": " : "", or_empty(o->reason));
     } else if (type == RECORD_DRIFT_DETECTED) {
         buf_addf(b, "drift: %s", ((const struct drift_detected *)rec)->summary);
     } else if (type == RECORD_PIPELINE_DECLARED) {
@@ -85,7 +85,7 @@ void event_say(enum record type, const void *rec, const char *id, struct buf *b)
     } else if (type == RECORD_MODEL_EVALUATED) {
         const struct model_evaluated *e = rec;
         buf_addf(b, "evaluated on %lld rows against generation %lld%s%s", (long long)e->rows,
-                 (long long)e->against, e->reason ? ": " : "", or_empty(e->reason));
+                 (long long)e->against, e->reason && e->reason[0] ? ": " : "", or_empty(e->reason));
     } else if (type == RECORD_GATE_DECIDED) {
         const struct gate_decided *d = rec;
         buf_addf(b, "gate, %s: %s", d->verdict, d->reason);

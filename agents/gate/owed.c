@@ -190,7 +190,7 @@ static void force(const struct line *l, const struct operator_commanded *c, stru
         ret->decision.by = c->by ? c->by : "operator";
         ret->decision.reason =
             arena_printf(arena, "FORCED by %s past the gate%s%s", ret->decision.by,
-                         c->reason ? ": " : "", c->reason ? c->reason : "");
+                         c->reason && c->reason[0] ? ": " : "", c->reason ? c->reason : "");
         return;
     }
     refuse(ret, c, "no evaluated model of this line has that digest or run");

@@ -78,10 +78,12 @@ static void judge_difference(const struct gate_rule *r, const struct evaluation_
         j->verdict = gains(gain, low, high, -r->by, r->by_interval, false);
     else
         j->verdict = gains(gain, low, high, r->by, r->by_interval, true);
+    char gained[40] = "no difference";
+    if (gain != 0)
+        snprintf(gained, sizeof(gained), "%.5g %s", fabs(gain), gain > 0 ? "better" : "worse");
     snprintf(j->reason, sizeof(j->reason),
-             "%s is %.5g against the champion's %.5g, %.5g %s [%.5g, %.5g]", r->metric,
-             m->candidate, m->champion, fabs(m->difference), gain >= 0 ? "better" : "worse", m->low,
-             m->high);
+             "%s is %.5g against the champion's %.5g, %s [%.5g, %.5g]", r->metric, m->candidate,
+             m->champion, gained, m->low, m->high);
 }
 
 static void judge_entry(const struct pipeline *p, const struct gate_rule *r,

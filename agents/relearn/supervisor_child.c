@@ -169,6 +169,7 @@ static void on_done(void *ctx, const struct job_result *r)
     c->last_exit = r->exit_code;
     c->last_signal = r->signal;
     if (!c->is_wanted || c->s->is_stopping) {
+        remove(c->address_file);
         enter(c, CHILD_STOPPED, -1);
         if (!c->is_looking)
             supervisor__ended(c->s, c);

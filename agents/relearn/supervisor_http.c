@@ -32,6 +32,15 @@ static struct json *child_json(const struct child *c)
     return j;
 }
 
+/* Those of one agent, in order. */
+static void add_children(const struct supervisor *s, const char *agent, struct json *list)
+{
+    for (int share = 1; share <= SCALE_MAX_INSTANCES; share++)
+        for (size_t i = 0; i < s->n_children; i++)
+            if (s->children[i]->share == share && strcmp(s->children[i]->agent, agent) == 0)
+                json_add(list, child_json(s->children[i]));
+}
+
 static struct json *status(const struct supervisor *s)
 {
     struct json *j = json_object(), *list;
@@ -41,8 +50,9 @@ static struct json *status(const struct supervisor *s)
     json_set_str(j, "brokers", s->brokers);
     json_set_str(j, "data", s->data);
     list = json_set(j, "instances", json_array());
-    for (size_t i = 0; i < s->n_children; i++)
-        json_add(list, child_json(s->children[i]));
+    add_children(s, "broker", list);
+    for (int i = 0; i < SCALE_AGENTS; i++)
+        add_children(s, scale_agents[i], list);
     return j;
 }
 

@@ -73,7 +73,7 @@ static const struct row ROWS[] = {
      3,
      {{"auc", "all", 100, 0.75, 0.75, -0.1, 0.1, true}},
      "reject",
-     "better"},
+     "no difference"},
     {"an interval on both sides concludes nothing",
      "gate: {min_rows: 10, rules: [{metric: auc, better_than: champion, by_interval: true}]}",
      3,

@@ -401,6 +401,75 @@ static void property_of_librdkafka_passes_or_is_refused(void **state)
     }
 }
 
+struct told {
+    int n;
+    char text[512];
+};
+
+static void on_told(void *ctx, const char *name, const char *what)
+{
+    struct told *t = ctx;
+
+    (void)name;
+    t->n++;
+    snprintf(t->text + strlen(t->text), sizeof(t->text) - strlen(t->text), "%s; ", what);
+}
+
+static void topics_are_made_once_and_compared(void **state)
+{
+    struct fixture *f = *state;
+    const struct bus_conf c = conf(f, NULL);
+    struct bus_topic_spec spec = {.name = test_cluster_name(f->cluster, "made"),
+                                  .partitions = 3,
+                                  .replication = 1,
+                                  .retention_ms = 86400000};
+    struct told told = {0};
+    struct err err = {0};
+
+    if (!test_cluster_is_real(f->cluster)) {
+        assert_int_equal(bus_create_topics(&c, &spec, 1, RECORDER_WAIT_MS, NULL, NULL, &err), -1);
+        assert_non_null(strstr(err.msg, "embedded bus"));
+        assert_int_equal(bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err),
+                         -1);
+        assert_non_null(strstr(err.msg, "embedded bus"));
+        return;
+    }
+    assert_return_code(bus_create_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err), 0);
+    assert_return_code(bus_create_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err), 0);
+    assert_string_equal(told.text, "created; exists; ");
+    told = (struct told){0};
+    assert_return_code(bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err), 0);
+    assert_int_equal(told.n, 0);
+    spec.partitions = 12;
+    spec.retention_ms = -1;
+    assert_return_code(bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err), 0);
+    assert_string_equal(told.text,
+                        "partitions 3, should be 12; retention.ms 86400000, should be -1; ");
+    told = (struct told){0};
+    spec.compacted = true;
+    spec.partitions = 3;
+    assert_return_code(bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err), 0);
+    assert_string_equal(told.text, "cleanup.policy delete, should be compact; ");
+}
+
+static void topic_that_is_missing_is_told(void **state)
+{
+    struct fixture *f = *state;
+    const struct bus_conf c = conf(f, NULL);
+    const struct bus_topic_spec spec = {.name = test_cluster_name(f->cluster, "none"),
+                                        .partitions = 3,
+                                        .replication = 1,
+                                        .retention_ms = -1};
+    struct told told = {0};
+    struct err err = {0};
+
+    if (!test_cluster_is_real(f->cluster))
+        skip(); /* see above */
+    if (bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err))
+        fail_msg("%s", err.msg);
+    assert_string_equal(told.text, "missing; ");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -419,6 +488,8 @@ int main(void)
         T(subscribing_without_a_group_is_refused),
         T(cluster_id_tells_the_embedded_bus),
         T(property_of_librdkafka_passes_or_is_refused),
+        T(topics_are_made_once_and_compared),
+        T(topic_that_is_missing_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

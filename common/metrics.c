@@ -1,7 +1,8 @@
-/* Metrics in two steps (metrics_internal.h): prepare once, evaluate as often as there are resamples.
+/* Metrics in two steps (metrics_internal.h): prepare once, evaluate as often as there are
+ * resamples.
  *
- * A metric that cannot be told from these rows is NaN with the reason, never a number that looks good:
- * scikit-learn's zero for an F1 without positives, say, would pass for a bad model. */
+ * A metric that cannot be told from these rows is NaN with the reason, never a number that looks
+ * good: scikit-learn's zero for an F1 without positives, say, would pass for a bad model. */
 #include "common/metrics.h"
 
 #include <math.h>
@@ -71,7 +72,8 @@ static const char *check_rows(const struct metric_input *in)
                 return "a prediction is not finite";
         if (!isfinite(in->y[i]))
             return "a row has no usable label";
-        if (n_classes && (in->y[i] < 0 || in->y[i] >= (float)n_classes || in->y[i] != floorf(in->y[i])))
+        if (n_classes &&
+            (in->y[i] < 0 || in->y[i] >= (float)n_classes || in->y[i] != floorf(in->y[i])))
             return "a label is no class of the model";
         if (in->w && (!isfinite(in->w[i]) || in->w[i] < 0))
             return "a weight is negative or not finite";
@@ -86,7 +88,8 @@ static const char *check(enum metric m, const struct metric_input *in)
         return "no rows";
     if (!metric_fits(m, in->task))
         return "this metric does not fit the task";
-    if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) || (in->task != TASK_MULTICLASS && in->k != 1))
+    if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) ||
+        (in->task != TASK_MULTICLASS && in->k != 1))
         return "the model's outputs do not fit the task";
     if (in->rows > UINT32_MAX)
         return "more rows than are counted";
@@ -149,8 +152,8 @@ static double row_loss(enum metric m, const struct metric_input *in, size_t row)
     return m == METRIC_MAE ? fabs(d) : d * d;
 }
 
-/* Sums, each row's share times its weight: 0 of the loss, 1 of the weights; for r2 also 2 and 3 of the
- * label and its square, about the mean of all rows so that nothing cancels. */
+/* Sums, each row's share times its weight: 0 of the loss, 1 of the weights; for r2 also 2 and 3 of
+ * the label and its square, about the mean of all rows so that nothing cancels. */
 static void prepare_sums(enum metric m, const struct metric_input *in, struct prepared *p)
 {
     double mean = 0;
@@ -190,7 +193,8 @@ const char *metric__prepare(enum metric m, const struct metric_input *in, struct
 
     if (undefined)
         return undefined;
-    *ret = (struct prepared){.metric = m, .rows = in->rows, .n_classes = classes_of(in), .w = in->w};
+    *ret =
+        (struct prepared){.metric = m, .rows = in->rows, .n_classes = classes_of(in), .w = in->w};
     if (m == METRIC_AUC)
         metric__auc_prepare(in, ret);
     else if (m == METRIC_F1)
@@ -236,7 +240,8 @@ static double sum_of(const double *values, const uint32_t *times, size_t n)
     return lanes[0] + lanes[1] + lanes[2] + lanes[3] + rest;
 }
 
-static double evaluate_sums(const struct prepared *p, const uint32_t *times, const char **ret_undefined)
+static double evaluate_sums(const struct prepared *p, const uint32_t *times,
+                            const char **ret_undefined)
 {
     double s[METRIC_MAX_SUMS] = {0}, spread = 1;
 
@@ -257,7 +262,8 @@ static double evaluate_sums(const struct prepared *p, const uint32_t *times, con
     return p->metric == METRIC_R2 ? 1 - s[0] / spread : s[0] / s[1];
 }
 
-/* 2 TP / (2 TP + FP + FN): of class 1, or the mean over the classes that occur among labels or answers. */
+/* 2 TP / (2 TP + FP + FN): of class 1, or the mean over the classes that occur among labels or
+ * answers. */
 static double evaluate_f1(struct prepared *p, const uint32_t *times, const char **ret_undefined)
 {
     double sum = 0, positives = 0;

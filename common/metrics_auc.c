@@ -1,5 +1,6 @@
-/* Area under the ROC curve as a Mann-Whitney statistic: rows are sorted once, each evaluation is then one
- * walk in rising order, in which every positive counts the negatives below it and half of those that tie. */
+/* Area under the ROC curve as a Mann-Whitney statistic: rows are sorted once, each evaluation is
+ * then one walk in rising order, in which every positive counts the negatives below it and half of
+ * those that tie. */
 #include <math.h>
 
 #include "common/mem.h"
@@ -21,7 +22,8 @@ static int by_score(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-static void order_of(const struct metric_input *in, size_t output, uint32_t class_index, struct scored *scratch, struct auc_order *ret)
+static void order_of(const struct metric_input *in, size_t output, uint32_t class_index,
+                     struct scored *scratch, struct auc_order *ret)
 {
     for (size_t i = 0; i < in->rows; i++)
         scratch[i] = (struct scored){.score = in->p[i * in->k + output], .row = (uint32_t)i};
@@ -33,7 +35,8 @@ static void order_of(const struct metric_input *in, size_t output, uint32_t clas
         bool is_positive = (uint32_t)in->y[scratch[i].row] == class_index;
 
         ret->row[i] = scratch[i].row;
-        ret->flags[i] = (uint8_t)((is_positive ? AUC_POSITIVE : 0) | (is_last ? AUC_LAST_OF_TIE : 0));
+        ret->flags[i] =
+            (uint8_t)((is_positive ? AUC_POSITIVE : 0) | (is_last ? AUC_LAST_OF_TIE : 0));
     }
 }
 
@@ -76,7 +79,8 @@ double metric__auc(const struct prepared *p, const uint32_t *times, const char *
         double v = walk(p, &p->orders[c], times);
 
         if (isnan(v)) {
-            *ret_undefined = p->n_orders == 1 ? "all rows are of one class" : "a class has no rows, or all";
+            *ret_undefined =
+                p->n_orders == 1 ? "all rows are of one class" : "a class has no rows, or all";
             return NAN;
         }
         sum += v;

@@ -1,14 +1,15 @@
 /* Paired bootstrap, and PSI.
  *
- * A resample is how often each row was drawn, one number per row, the same for both models and for all
- * metrics: drawing costs one random number a row, evaluating one pass. */
+ * A resample is how often each row was drawn, one number per row, the same for both models and for
+ * all metrics: drawing costs one random number a row, evaluating one pass. */
 #include <math.h>
 
 #include "common/mem.h"
 #include "common/metrics_internal.h"
 
 enum { MAX_METRICS = METRIC_COUNT };
-static const double PSI_FLOOR = 1e-4; /* an empty bin counts as this share, else one row more or less is infinite */
+static const double PSI_FLOOR =
+    1e-4; /* an empty bin counts as this share, else one row more or less is infinite */
 
 static void draw(struct rng *r, uint32_t *times, size_t n)
 {
@@ -52,7 +53,8 @@ struct pair {
     size_t n_values;
 };
 
-static void pair_init(struct pair *p, enum metric m, const struct metric_input *a, const struct metric_input *b, size_t rounds)
+static void pair_init(struct pair *p, enum metric m, const struct metric_input *a,
+                      const struct metric_input *b, size_t rounds)
 {
     p->has_a = a != NULL;
     p->is_defined = !metric__prepare(m, b, &p->b) && (!a || !metric__prepare(m, a, &p->a));
@@ -73,13 +75,16 @@ static void pair_round(struct pair *p, const uint32_t *times)
         p->values[p->n_values++] = v;
 }
 
-int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct metric_input *a, const struct metric_input *b, size_t rounds, double confidence, uint64_t seed, struct interval *ret)
+int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct metric_input *a,
+                          const struct metric_input *b, size_t rounds, double confidence,
+                          uint64_t seed, struct interval *ret)
 {
     struct pair pairs[MAX_METRICS] = {0};
     uint32_t *times;
     struct rng r;
 
-    if (n > MAX_METRICS || (a && a->rows != b->rows) || b->rows > UINT32_MAX || !(confidence > 0 && confidence < 1))
+    if (n > MAX_METRICS || (a && a->rows != b->rows) || b->rows > UINT32_MAX ||
+        !(confidence > 0 && confidence < 1))
         return -1;
     for (size_t i = 0; i < n; i++)
         pair_init(&pairs[i], metrics[i], a, b, rounds);
@@ -100,7 +105,8 @@ int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct met
     return 0;
 }
 
-int metric_bootstrap(enum metric m, const struct metric_input *a, const struct metric_input *b, size_t rounds, double confidence, uint64_t seed, struct interval *ret)
+int metric_bootstrap(enum metric m, const struct metric_input *a, const struct metric_input *b,
+                     size_t rounds, double confidence, uint64_t seed, struct interval *ret)
 {
     return metric_bootstrap_many(&m, 1, a, b, rounds, confidence, seed, ret);
 }
@@ -123,7 +129,8 @@ double psi_of_shares(const double *reference, const double *window, size_t n)
     if (!(p_total > 0) || !(q_total > 0))
         return NAN;
     for (size_t i = 0; i < n; i++) {
-        double p = fmax(reference[i] / p_total, PSI_FLOOR), q = fmax(window[i] / q_total, PSI_FLOOR);
+        double p = fmax(reference[i] / p_total, PSI_FLOOR),
+               q = fmax(window[i] / q_total, PSI_FLOOR);
 
         sum += (q - p) * log(q / p);
     }

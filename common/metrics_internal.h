@@ -1,5 +1,6 @@
-/* A metric prepared for many evaluations: what does not change between resamples is computed once, then
- * each resample is one pass over the rows with its multiplicities.  Only metrics*.c include this. */
+/* A metric prepared for many evaluations: what does not change between resamples is computed once,
+ * then each resample is one pass over the rows with its multiplicities.  Only metrics*.c include
+ * this. */
 #ifndef COMMON_METRICS_INTERNAL_H
 #define COMMON_METRICS_INTERNAL_H
 
@@ -14,13 +15,13 @@ struct auc_order { /* of one class against the rest, rows by rising score */
 struct prepared {
     enum metric metric;
     size_t rows, n_classes;
-    const double *w;           /* borrowed; NULL: all 1 */
+    const double *w; /* borrowed; NULL: all 1 */
     /* a mean, or a few of them: sums of per-row values */
     size_t n_sums;
     double *row_sums[METRIC_MAX_SUMS];
     /* f1: true and predicted class of each row */
     uint32_t *truth, *guess;
-    double *tp, *miss;         /* per class, scratch of one evaluation */
+    double *tp, *miss; /* per class, scratch of one evaluation */
     /* auc */
     struct auc_order *orders;
     size_t n_orders;

@@ -1,6 +1,6 @@
-/* The manifest is canonical JSON (keys in a fixed order, no times, no paths): the same training has the
- * same manifest, and so the same digest, whoever did it and when.  The signature covers the manifest
- * without the signature's own two members. */
+/* The manifest is canonical JSON (keys in a fixed order, no times, no paths): the same training has
+ * the same manifest, and so the same digest, whoever did it and when.  The signature covers the
+ * manifest without the signature's own two members. */
 #include "common/model.h"
 
 #include <math.h>
@@ -116,7 +116,8 @@ static int take_string(const struct json *obj, const char *key, char **ret, stru
     return 0;
 }
 
-static int take_strings(const struct json *array, const char *what, char ***ret, size_t *ret_n, struct err *err)
+static int take_strings(const struct json *array, const char *what, char ***ret, size_t *ret_n,
+                        struct err *err)
 {
     size_t n = json_len(array);
 
@@ -134,7 +135,8 @@ static int take_strings(const struct json *array, const char *what, char ***ret,
     return 0;
 }
 
-static int take_digest(const struct json *obj, const char *key, char ret[DIGEST_HEX_SIZE], struct err *err)
+static int take_digest(const struct json *obj, const char *key, char ret[DIGEST_HEX_SIZE],
+                       struct err *err)
 {
     const char *s = json_get_str(obj, key, "");
 
@@ -195,7 +197,9 @@ static int take_columns(const struct json *array, struct matrix *shape, struct e
         c->type = t;
         if (take_string(column, "name", &c->name, err))
             return -1;
-        if (t == COLUMN_CATEGORY && take_strings(json_get(column, "categories"), "columns[].categories", &c->categories, &c->n_categories, err))
+        if (t == COLUMN_CATEGORY &&
+            take_strings(json_get(column, "categories"), "columns[].categories", &c->categories,
+                         &c->n_categories, err))
             return -1;
     }
     return 0;
@@ -203,7 +207,8 @@ static int take_columns(const struct json *array, struct matrix *shape, struct e
 
 static int take_file(const struct json *file, struct model *m, struct err *err)
 {
-    if (take_string(file, "format", &m->format, err) || take_digest(file, "sha256", m->file, err) || take_count(file, "bytes", &m->file_bytes, err))
+    if (take_string(file, "format", &m->format, err) || take_digest(file, "sha256", m->file, err) ||
+        take_count(file, "bytes", &m->file_bytes, err))
         return -1;
     if (strcmp(m->format, "ubj") != 0 && strcmp(m->format, "json") != 0)
         return bad(err, "file.format");
@@ -212,7 +217,8 @@ static int take_file(const struct json *file, struct model *m, struct err *err)
 
 static int take_counts(const struct json *j, struct model *m, struct err *err)
 {
-    if (take_count(j, "trained_rows", &m->trained_rows, err) || take_count(j, "valid_rows", &m->valid_rows, err) ||
+    if (take_count(j, "trained_rows", &m->trained_rows, err) ||
+        take_count(j, "valid_rows", &m->valid_rows, err) ||
         take_count(j, "rounds", &m->rounds, err) || take_count(j, "trials", &m->trials, err))
         return -1;
     return 0;
@@ -224,17 +230,23 @@ static int from_json(const struct json *j, struct model **ret, struct err *err)
 
     if (strcmp(json_get_str(j, "format", ""), FORMAT) != 0)
         return bad(err, "format");
-    if (take_string(j, "line", &m->line, err) || take_string(j, "run", &m->run, err) || take_string(j, "pipeline", &m->pipeline, err) ||
-        take_string(j, "pipeline_sha256", &m->pipeline_sha256, err) || take_string(j, "trainer", &m->trainer, err))
+    if (take_string(j, "line", &m->line, err) || take_string(j, "run", &m->run, err) ||
+        take_string(j, "pipeline", &m->pipeline, err) ||
+        take_string(j, "pipeline_sha256", &m->pipeline_sha256, err) ||
+        take_string(j, "trainer", &m->trainer, err))
         return -1;
-    if (take_strings(json_get(j, "classes"), "classes", &m->shape.classes, &m->shape.n_classes, err) || take_task(j, m, err) ||
-        take_columns(json_get(j, "columns"), &m->shape, err) || take_file(json_get(j, "file"), m, err))
+    if (take_strings(json_get(j, "classes"), "classes", &m->shape.classes, &m->shape.n_classes,
+                     err) ||
+        take_task(j, m, err) || take_columns(json_get(j, "columns"), &m->shape, err) ||
+        take_file(json_get(j, "file"), m, err))
         return -1;
-    if (take_strings(json_get(j, "snapshots"), "snapshots", &m->snapshots, &m->n_snapshots, err) || take_counts(j, m, err))
+    if (take_strings(json_get(j, "snapshots"), "snapshots", &m->snapshots, &m->n_snapshots, err) ||
+        take_counts(j, m, err))
         return -1;
     if (!json_is_null(json_get(j, "profile")) && take_digest(j, "profile", m->profile, err))
         return -1;
-    if (take_object(j, "params", &m->params, err) || take_object(j, "metrics", &m->metrics, err) || take_object(j, "environment", &m->environment, err))
+    if (take_object(j, "params", &m->params, err) || take_object(j, "metrics", &m->metrics, err) ||
+        take_object(j, "environment", &m->environment, err))
         return -1;
     if (!str_copy(m->public_key, sizeof(m->public_key), json_get_str(j, "public_key", "")) ||
         !str_copy(m->signature, sizeof(m->signature), json_get_str(j, "signature", "")))
@@ -245,15 +257,16 @@ static int from_json(const struct json *j, struct model **ret, struct err *err)
 
 /* ---- signature ---- */
 
-/* What is signed: the manifest without public_key and signature, canonical.  Members that this version
- * does not know are covered too. */
+/* What is signed: the manifest without public_key and signature, canonical.  Members that this
+ * version does not know are covered too. */
 static void signed_text(const struct json *manifest, struct buf *out)
 {
     struct json *bare = json_object();
     const struct json *value;
     const char *key;
 
-    for (void *it = json_next(manifest, NULL, &key, &value); it; it = json_next(manifest, it, &key, &value))
+    for (void *it = json_next(manifest, NULL, &key, &value); it;
+         it = json_next(manifest, it, &key, &value))
         if (strcmp(key, "public_key") != 0 && strcmp(key, "signature") != 0)
             json_set(bare, key, json_copy(value));
     json_write(bare, 0, true, out);
@@ -315,7 +328,8 @@ int model_seal(struct model *m, const struct sign_key *key, struct buf *ret, str
     return 0;
 }
 
-int model_put(const struct artifacts *a, struct model *m, const struct sign_key *key, struct err *err)
+int model_put(const struct artifacts *a, struct model *m, const struct sign_key *key,
+              struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
 
@@ -342,7 +356,8 @@ static float category_code(const struct snapshot_column *c, const char *text)
     return NAN;
 }
 
-static int encode_text(const struct snapshot_column *c, const char *text, float *ret, struct err *err)
+static int encode_text(const struct snapshot_column *c, const char *text, float *ret,
+                       struct err *err)
 {
     int64_t unix_us;
 
@@ -358,7 +373,8 @@ static int encode_text(const struct snapshot_column *c, const char *text, float 
         *ret = (float)((double)unix_us / 1e6);
         return 0;
     }
-    return err_inval(err, "column '%s' is of type %s: '%.60s' is text", c->name, column_type_str(c->type), text);
+    return err_inval(err, "column '%s' is of type %s: '%.60s' is text", c->name,
+                     column_type_str(c->type), text);
 }
 
 static int encode_number(const struct snapshot_column *c, double v, float *ret)
@@ -374,7 +390,8 @@ static int encode_number(const struct snapshot_column *c, double v, float *ret)
     return 0;
 }
 
-int model_encode_cell(const struct model *m, size_t column, const struct json *value, float *ret, struct err *err)
+int model_encode_cell(const struct model *m, size_t column, const struct json *value, float *ret,
+                      struct err *err)
 {
     const struct snapshot_column *c;
 

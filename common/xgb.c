@@ -1,14 +1,18 @@
-/* Loading and predicting.  What XGBoost returns lives in storage of the calling thread and dies with its
- * next call there: everything is copied at once. */
+/* Loading and predicting.  What XGBoost returns lives in storage of the calling thread and dies
+ * with its next call there: everything is copied at once. */
 #include <math.h>
 #include <xgboost/c_api.h>
 
 #include "common/mem.h"
 #include "common/xgb_internal.h"
 
-enum { BATCH_ROWS = 8192 }; /* of one call: XGBoost keeps the answers of the largest one for each thread */
+enum {
+    BATCH_ROWS = 8192
+}; /* of one call: XGBoost keeps the answers of the largest one for each thread */
 
-static const char PREDICT_CONFIG[] = "{\"type\":0,\"training\":false,\"iteration_begin\":0,\"iteration_end\":0,\"missing\":NaN,\"strict_shape\":true,\"cache_id\":0}";
+static const char PREDICT_CONFIG[] =
+    "{\"type\":0,\"training\":false,\"iteration_begin\":0,\"iteration_end\":0,\"missing\":NaN,"
+    "\"strict_shape\":true,\"cache_id\":0}";
 
 struct xgb {
     BoosterHandle handle;
@@ -19,7 +23,8 @@ struct xgb {
 /* "[12:00:00] ./src/learner.cc:12: what is wrong\nStack trace: ..." */
 int xgb__fail(struct err *err, const char *what)
 {
-    const char *text = XGBGetLastError(), *end = strstr(text, "Stack trace"), *prefix = strstr(text, ": ");
+    const char *text = XGBGetLastError(), *end = strstr(text, "Stack trace"),
+               *prefix = strstr(text, ": ");
     char line[300];
     size_t n;
 
@@ -44,7 +49,9 @@ void xgb__interface(const float *data, size_t rows, size_t cols, char out[XGB_IN
         snprintf(shape, sizeof(shape), "%zu,%zu", rows, cols);
     else
         snprintf(shape, sizeof(shape), "%zu", rows);
-    snprintf(out, XGB_INTERFACE_SIZE, "{\"data\":[%zu,true],\"shape\":[%s],\"typestr\":\"<f4\",\"version\":3}", (size_t)(uintptr_t)data, shape);
+    snprintf(out, XGB_INTERFACE_SIZE,
+             "{\"data\":[%zu,true],\"shape\":[%s],\"typestr\":\"<f4\",\"version\":3}",
+             (size_t)(uintptr_t)data, shape);
 }
 
 const char *xgb_version(void)
@@ -77,14 +84,18 @@ static void xgb_freep(struct xgb **x)
 static int check_objective(const char *name, struct err *err)
 {
     static const char *const known[] = {
-        "binary:logistic", "multi:softprob", "reg:logistic", "reg:squarederror", "reg:squaredlogerror", "reg:pseudohubererror",
-        "reg:absoluteerror", "reg:gamma", "reg:tweedie", "count:poisson",
+        "binary:logistic",     "multi:softprob",       "reg:logistic",      "reg:squarederror",
+        "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror", "reg:gamma",
+        "reg:tweedie",         "count:poisson",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (strcmp(name, known[i]) == 0)
             return 0;
-    return err_inval(err, "model: objective '%s' is none of binary:logistic, multi:softprob, reg:... and count:poisson", name);
+    return err_inval(err,
+                     "model: objective '%s' is none of binary:logistic, multi:softprob, reg:... "
+                     "and count:poisson",
+                     name);
 }
 
 static int load_handle(struct xgb *x, struct slice model, struct err *err)
@@ -96,17 +107,21 @@ static int load_handle(struct xgb *x, struct slice model, struct err *err)
 
     if (XGBoosterCreate(NULL, 0, &x->handle))
         return xgb__fail(err, "a new booster");
-    if (XGBoosterSetParam(x->handle, "verbosity", "0") || XGBoosterSetParam(x->handle, "nthread", "1") ||
-        XGBoosterLoadModelFromBuffer(x->handle, model.p, model.n) || XGBoosterSetParam(x->handle, "nthread", "1") ||
+    if (XGBoosterSetParam(x->handle, "verbosity", "0") ||
+        XGBoosterSetParam(x->handle, "nthread", "1") ||
+        XGBoosterLoadModelFromBuffer(x->handle, model.p, model.n) ||
+        XGBoosterSetParam(x->handle, "nthread", "1") ||
         XGBoosterGetNumFeature(x->handle, &n_features))
         return xgb__fail(err, "load");
     if (n_features != x->n_features)
-        return err_set(err, ERR_CODEC, NEXT_REJECT, "model: %zu features, but XGBoost reads %zu", x->n_features, (size_t)n_features);
+        return err_set(err, ERR_CODEC, NEXT_REJECT, "model: %zu features, but XGBoost reads %zu",
+                       x->n_features, (size_t)n_features);
     row = xmalloc(x->n_features * sizeof(*row));
     out = xmalloc(x->n_outputs * sizeof(*out));
     for (size_t i = 0; i < x->n_features; i++)
         row[i] = NAN;
-    rc = xgb_predict(x, row, 1, out, err); /* configures it, which threads must not do side by side */
+    rc = xgb_predict(x, row, 1, out,
+                     err); /* configures it, which threads must not do side by side */
     free(row);
     free(out);
     return rc;
@@ -148,21 +163,27 @@ size_t xgb_outputs(const struct xgb *x)
 
 int xgb_fits(const struct xgb *x, enum task task, size_t n_classes, struct err *err)
 {
-    bool is_logistic = strcmp(x->objective, "binary:logistic") == 0 || strcmp(x->objective, "reg:logistic") == 0;
+    bool is_logistic =
+        strcmp(x->objective, "binary:logistic") == 0 || strcmp(x->objective, "reg:logistic") == 0;
     bool is_softprob = strcmp(x->objective, "multi:softprob") == 0;
 
     if (task == TASK_BINARY && !is_logistic)
-        return err_inval(err, "model: a binary task needs the objective binary:logistic, not %s", x->objective);
+        return err_inval(err, "model: a binary task needs the objective binary:logistic, not %s",
+                         x->objective);
     if (task == TASK_MULTICLASS && (!is_softprob || x->n_outputs != n_classes))
-        return err_inval(err, "model: a task of %zu classes needs multi:softprob with as many, not %s with %zu", n_classes, x->objective, x->n_outputs);
+        return err_inval(
+            err, "model: a task of %zu classes needs multi:softprob with as many, not %s with %zu",
+            n_classes, x->objective, x->n_outputs);
     if (task == TASK_REGRESSION && (is_softprob || strcmp(x->objective, "binary:logistic") == 0))
-        return err_inval(err, "model: a regression needs an objective of values, not %s", x->objective);
+        return err_inval(err, "model: a regression needs an objective of values, not %s",
+                         x->objective);
     return 0;
 }
 
 /* ---- predict ---- */
 
-static int predict_batch(struct xgb *x, const float *rows, size_t n_rows, double *out, struct err *err)
+static int predict_batch(struct xgb *x, const float *rows, size_t n_rows, double *out,
+                         struct err *err)
 {
     char interface[XGB_INTERFACE_SIZE];
     const bst_ulong *shape = NULL;
@@ -170,12 +191,15 @@ static int predict_batch(struct xgb *x, const float *rows, size_t n_rows, double
     bst_ulong dims = 0, n = 1;
 
     xgb__interface(rows, n_rows, x->n_features, interface);
-    if (XGBoosterPredictFromDense(x->handle, interface, PREDICT_CONFIG, NULL, &shape, &dims, &result))
+    if (XGBoosterPredictFromDense(x->handle, interface, PREDICT_CONFIG, NULL, &shape, &dims,
+                                  &result))
         return xgb__fail(err, "predict");
     for (bst_ulong i = 0; i < dims; i++)
         n *= shape[i];
     if (n != n_rows * x->n_outputs)
-        return err_set(err, ERR_CODEC, NEXT_REJECT, "model: %zu answers for %zu rows, not %zu a row", (size_t)n, n_rows, x->n_outputs);
+        return err_set(err, ERR_CODEC, NEXT_REJECT,
+                       "model: %zu answers for %zu rows, not %zu a row", (size_t)n, n_rows,
+                       x->n_outputs);
     for (size_t i = 0; i < n; i++)
         out[i] = (double)result[i];
     return 0;
@@ -194,7 +218,8 @@ int xgb_predict(struct xgb *x, const float *rows, size_t n_rows, double *out, st
 
 /* ---- importance ---- */
 
-/* Features are asked for as "0", "1", ...: names that the model's maker gave them may be anything. */
+/* Features are asked for as "0", "1", ...: names that the model's maker gave them may be anything.
+ */
 int xgb_importance(struct xgb *x, double *ret_gain, struct err *err)
 {
     CLEANUP(buf_fini) struct buf config = {0};

@@ -1,13 +1,13 @@
-/* Universal Binary JSON as XGBoost writes it: big-endian, keys and strings with an int64 length after 'L',
- * arrays "[#L<n>" of values or "[$<type>#L<n>" of packed numbers. */
+/* Universal Binary JSON as XGBoost writes it: big-endian, keys and strings with an int64 length
+ * after 'L', arrays "[#L<n>" of values or "[$<type>#L<n>" of packed numbers. */
 #include "common/xgb_doc.h"
 
 #include <endian.h>
 #include <math.h>
 
 enum {
-    MAX_DEPTH = 16,         /* a model has 8 levels */
-    MAX_VALUES = 8 << 20,   /* 250,000 trees; bounds the memory of the tree of values */
+    MAX_DEPTH = 16,       /* a model has 8 levels */
+    MAX_VALUES = 8 << 20, /* 250,000 trees; bounds the memory of the tree of values */
     MAX_NUMBER_CHARS = 64,
 };
 
@@ -270,7 +270,8 @@ int doc_parse(struct slice text, struct arena *arena, struct doc **ret, struct e
     struct doc *root;
 
     if (text.n == 0 || text.p[0] != '{')
-        return err_set(err, ERR_CODEC, NEXT_REJECT, "model: neither UBJ nor JSON, which begin with {");
+        return err_set(err, ERR_CODEC, NEXT_REJECT,
+                       "model: neither UBJ nor JSON, which begin with {");
     if (doc_is_json(text))
         return doc__parse_json(text, arena, ret, err);
     r.start = r.p;
@@ -330,7 +331,8 @@ bool doc_number(const struct doc *d, double *ret)
         *ret = d->number;
         return isfinite(d->number);
     }
-    if (!d || d->kind != DOC_STRING || d->text.n > MAX_NUMBER_CHARS || memchr(d->text.p, '\0', d->text.n))
+    if (!d || d->kind != DOC_STRING || d->text.n > MAX_NUMBER_CHARS ||
+        memchr(d->text.p, '\0', d->text.n))
         return false;
     memcpy(text, d->text.p, d->text.n);
     text[d->text.n] = '\0';

@@ -70,7 +70,8 @@ int doc__parse_json(struct slice text, struct arena *arena, struct doc **ret, st
     struct json *j = json_parse(text, "model", &why);
 
     if (!j)
-        return err_set(err, why.code == ERR_LIMIT ? ERR_LIMIT : ERR_CODEC, NEXT_REJECT, "%s", why.msg);
+        return err_set(err, why.code == ERR_LIMIT ? ERR_LIMIT : ERR_CODEC, NEXT_REJECT, "%s",
+                       why.msg);
     *ret = from_json(j, arena);
     json_free(j);
     return 0;

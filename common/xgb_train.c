@@ -1,6 +1,6 @@
-/* Training.  The matrix is given as one dense block, which for up to some million rows is faster than a
- * quantile matrix (tests/bench/README.md); histograms, so that the same inputs give the same bytes however
- * many threads there are. */
+/* Training.  The matrix is given as one dense block, which for up to some million rows is faster
+ * than a quantile matrix (tests/bench/README.md); histograms, so that the same inputs give the same
+ * bytes however many threads there are. */
 #include <math.h>
 #include <unistd.h>
 #include <xgboost/c_api.h>
@@ -8,8 +8,9 @@
 #include "common/mem.h"
 #include "common/xgb_internal.h"
 
-/* XGBoost's threads wait for each other by spinning: on few rows, or with other processes on the same
- * cores, a second one makes it slower, by ten times and more.  From so many cells on it pays. */
+/* XGBoost's threads wait for each other by spinning: on few rows, or with other processes on the
+ * same cores, a second one makes it slower, by ten times and more.  From so many cells on it pays.
+ */
 enum { CELLS_FOR_THREADS = 4000000 };
 
 struct training {
@@ -36,10 +37,36 @@ static void training_fini(struct training *t)
 static bool is_known(const char *name)
 {
     static const char *const known[] = {
-        "eta", "learning_rate", "gamma", "min_split_loss", "max_depth", "min_child_weight", "max_delta_step", "subsample",
-        "colsample_bytree", "colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha", "scale_pos_weight",
-        "base_score", "max_leaves", "max_bin", "num_parallel_tree", "tree_method", "grow_policy", "booster", "monotone_constraints",
-        "interaction_constraints", "rate_drop", "skip_drop", "sample_type", "normalize_type", "one_drop",
+        "eta",
+        "learning_rate",
+        "gamma",
+        "min_split_loss",
+        "max_depth",
+        "min_child_weight",
+        "max_delta_step",
+        "subsample",
+        "colsample_bytree",
+        "colsample_bylevel",
+        "colsample_bynode",
+        "lambda",
+        "reg_lambda",
+        "alpha",
+        "reg_alpha",
+        "scale_pos_weight",
+        "base_score",
+        "max_leaves",
+        "max_bin",
+        "num_parallel_tree",
+        "tree_method",
+        "grow_policy",
+        "booster",
+        "monotone_constraints",
+        "interaction_constraints",
+        "rate_drop",
+        "skip_drop",
+        "sample_type",
+        "normalize_type",
+        "one_drop",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -72,12 +99,17 @@ static int set_int(struct training *t, const char *name, uint64_t v)
 }
 
 /* XGBoost takes seeds of 63 bits. */
-static int set_own(struct training *t, const struct matrix *m, enum task task, const struct xgb_params *p, int threads)
+static int set_own(struct training *t, const struct matrix *m, enum task task,
+                   const struct xgb_params *p, int threads)
 {
-    static const char *const objectives[] = {[TASK_BINARY] = "binary:logistic", [TASK_MULTICLASS] = "multi:softprob", [TASK_REGRESSION] = "reg:squarederror"};
-    static const char *const metrics[] = {[TASK_BINARY] = "logloss", [TASK_MULTICLASS] = "mlogloss", [TASK_REGRESSION] = "rmse"};
+    static const char *const objectives[] = {[TASK_BINARY] = "binary:logistic",
+                                             [TASK_MULTICLASS] = "multi:softprob",
+                                             [TASK_REGRESSION] = "reg:squarederror"};
+    static const char *const metrics[] = {
+        [TASK_BINARY] = "logloss", [TASK_MULTICLASS] = "mlogloss", [TASK_REGRESSION] = "rmse"};
 
-    if (set(t, "verbosity", "0") || set(t, "objective", objectives[task]) || set_int(t, "seed", p->seed >> 1) || set_int(t, "nthread", (uint64_t)threads))
+    if (set(t, "verbosity", "0") || set(t, "objective", objectives[task]) ||
+        set_int(t, "seed", p->seed >> 1) || set_int(t, "nthread", (uint64_t)threads))
         return -1;
     if (task == TASK_MULTICLASS && set_int(t, "num_class", m->n_classes))
         return -1;
@@ -88,7 +120,8 @@ static int set_own(struct training *t, const struct matrix *m, enum task task, c
     return set(t, "disable_default_eval_metric", "1");
 }
 
-static int set_base_score(struct training *t, const struct matrix *m, enum task task, const struct xgb_params *p)
+static int set_base_score(struct training *t, const struct matrix *m, enum task task,
+                          const struct xgb_params *p)
 {
     double mean = 0;
     char text[32];
@@ -103,7 +136,8 @@ static int set_base_score(struct training *t, const struct matrix *m, enum task 
     return set(t, "base_score", text);
 }
 
-static int set_params(struct training *t, const struct matrix *m, enum task task, const struct xgb_params *p, int threads)
+static int set_params(struct training *t, const struct matrix *m, enum task task,
+                      const struct xgb_params *p, int threads)
 {
     for (size_t i = 0; i < p->n; i++) {
         if (!is_known(p->names[i]))
@@ -148,18 +182,22 @@ static int check_labels(const struct matrix *m, enum task task, struct err *err)
     for (size_t i = 0; i < m->rows; i++) {
         if (!isfinite(m->y[i]))
             return err_inval(err, "a row has a label that is missing or not finite");
-        if (task != TASK_REGRESSION && (m->y[i] < 0 || m->y[i] >= n_classes || m->y[i] != floorf(m->y[i])))
-            return err_inval(err, "a row has the label %g, of %g classes", (double)m->y[i], (double)n_classes);
+        if (task != TASK_REGRESSION &&
+            (m->y[i] < 0 || m->y[i] >= n_classes || m->y[i] != floorf(m->y[i])))
+            return err_inval(err, "a row has the label %g, of %g classes", (double)m->y[i],
+                             (double)n_classes);
     }
     return 0;
 }
 
-static int check_inputs(const struct matrix *train, const struct matrix *valid, enum task task, const struct xgb_params *p, struct err *err)
+static int check_inputs(const struct matrix *train, const struct matrix *valid, enum task task,
+                        const struct xgb_params *p, struct err *err)
 {
     if (train->rows == 0 || train->n_columns == 0)
         return err_inval(err, "no rows to train on");
     if (valid && valid->rows && valid->n_columns != train->n_columns)
-        return err_inval(err, "valid rows have %zu columns, training rows %zu", valid->n_columns, train->n_columns);
+        return err_inval(err, "valid rows have %zu columns, training rows %zu", valid->n_columns,
+                         train->n_columns);
     if (p->rounds < 1)
         return err_inval(err, "rounds is %d, must be 1 or more", p->rounds);
     if (check_labels(train, task, err))
@@ -192,7 +230,8 @@ static bool is_rising_better(const char *metric)
     return false;
 }
 
-static int run_rounds(struct training *t, const struct xgb_params *p, xgb_round_fn on_round, void *ctx, int *ret_rounds, double *ret_best)
+static int run_rounds(struct training *t, const struct xgb_params *p, xgb_round_fn on_round,
+                      void *ctx, int *ret_rounds, double *ret_best)
 {
     double best = NAN, sign = is_rising_better(p->metric) ? -1 : 1;
     int best_round = 0, round = 1;
@@ -209,7 +248,8 @@ static int run_rounds(struct training *t, const struct xgb_params *p, xgb_round_
             best_round = round;
         }
         if (on_round && on_round(ctx, round, value))
-            return err_set(t->err, ERR_CANCELED, NEXT_RETRY, "training was stopped after round %d", round);
+            return err_set(t->err, ERR_CANCELED, NEXT_RETRY, "training was stopped after round %d",
+                           round);
         if (t->has_valid && p->early_stopping > 0 && round - best_round >= p->early_stopping)
             break;
     }
@@ -232,13 +272,18 @@ static int save(struct training *t, struct buf *ret)
     const char *bytes = NULL;
     bst_ulong n = 0;
 
-    if (XGBoosterSaveModelToBuffer(t->best ? t->best : t->booster, "{\"format\":\"ubj\"}", &n, &bytes))
+    if (XGBoosterSaveModelToBuffer(t->best ? t->best : t->booster, "{\"format\":\"ubj\"}", &n,
+                                   &bytes))
         return xgb__fail(t->err, "save");
     buf_add(ret, bytes, n);
-    return ret->overflow ? err_set(t->err, ERR_LIMIT, NEXT_REJECT, "model: %zu bytes are too many", (size_t)n) : 0;
+    return ret->overflow
+               ? err_set(t->err, ERR_LIMIT, NEXT_REJECT, "model: %zu bytes are too many", (size_t)n)
+               : 0;
 }
 
-int xgb_train(const struct matrix *train, const struct matrix *valid, enum task task, const struct xgb_params *params, xgb_round_fn on_round, void *ctx, struct buf *ret_model, int *ret_rounds, double *ret_best, struct err *err)
+int xgb_train(const struct matrix *train, const struct matrix *valid, enum task task,
+              const struct xgb_params *params, xgb_round_fn on_round, void *ctx,
+              struct buf *ret_model, int *ret_rounds, double *ret_best, struct err *err)
 {
     CLEANUP(training_fini) struct training t = {.err = err, .has_valid = valid && valid->rows > 0};
     CLEANUP(buf_fini) struct buf model = {0};
@@ -249,13 +294,15 @@ int xgb_train(const struct matrix *train, const struct matrix *valid, enum task 
     if (check_inputs(train, valid, task, params, err))
         return -1;
     threads = threads_for(train, params->threads);
-    if (make_matrix(&t, train, threads, &t.train) || (t.has_valid && make_matrix(&t, valid, threads, &t.valid)))
+    if (make_matrix(&t, train, threads, &t.train) ||
+        (t.has_valid && make_matrix(&t, valid, threads, &t.valid)))
         return -1;
     known[0] = t.train;
     known[1] = t.valid; /* its answers are then kept from round to round */
     if (XGBoosterCreate(known, t.has_valid ? 2 : 1, &t.booster))
         return xgb__fail(err, "a new booster");
-    if (set_params(&t, train, task, params, threads) || run_rounds(&t, params, on_round, ctx, &rounds, &best) || save(&t, &model))
+    if (set_params(&t, train, task, params, threads) ||
+        run_rounds(&t, params, on_round, ctx, &rounds, &best) || save(&t, &model))
         return -1;
     buf_add(ret_model, model.data, model.len);
     *ret_rounds = rounds;

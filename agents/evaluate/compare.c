@@ -25,7 +25,8 @@ static void part_init(struct part *part, const struct comparison *c, const size_
             memcpy(part->q + i * k, c->champion + row * k, k * sizeof(*part->q));
         part->y[i] = c->rows->y[row];
     }
-    part->candidate = (struct metric_input){.p = part->p, .y = part->y, .rows = n, .k = k, .task = c->pipeline->task};
+    part->candidate = (struct metric_input){
+        .p = part->p, .y = part->y, .rows = n, .k = k, .task = c->pipeline->task};
     part->champion = part->candidate;
     part->champion.p = part->q;
 }
@@ -48,12 +49,19 @@ static const char *champion_reason(const char *why, struct arena *arena)
 }
 
 /* One entry, but for its interval. */
-static void measure(const struct comparison *c, const struct part *part, enum metric m, const char *slice, struct arena *arena, struct evaluation_metric *e)
+static void measure(const struct comparison *c, const struct part *part, enum metric m,
+                    const char *slice, struct arena *arena, struct evaluation_metric *e)
 {
     const char *why = NULL, *why_champion = NULL;
 
     *e = (struct evaluation_metric){
-        .metric = metric_str(m), .slice = slice, .rows = (int64_t)part->candidate.rows, .champion = NAN, .difference = NAN, .low = NAN, .high = NAN,
+        .metric = metric_str(m),
+        .slice = slice,
+        .rows = (int64_t)part->candidate.rows,
+        .champion = NAN,
+        .difference = NAN,
+        .low = NAN,
+        .high = NAN,
         .higher_is_better = metric_higher_is_better(m),
     };
     e->candidate = metric_value(m, &part->candidate, &why);
@@ -65,7 +73,8 @@ static void measure(const struct comparison *c, const struct part *part, enum me
     e->undefined = why ? why : champion_reason(why_champion, arena);
 }
 
-static void report_part(const struct comparison *c, const size_t *rows, size_t n, const char *slice, struct arena *arena, struct report *r)
+static void report_part(const struct comparison *c, const size_t *rows, size_t n, const char *slice,
+                        struct arena *arena, struct report *r)
 {
     const struct pipeline *p = c->pipeline;
     enum metric metrics[METRIC_COUNT];
@@ -83,7 +92,9 @@ static void report_part(const struct comparison *c, const size_t *rows, size_t n
         r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
         measure(c, &part, m, slice, arena, &r->items[r->n++]);
     }
-    if (metric_bootstrap_many(metrics, n_metrics, c->champion ? &part.champion : NULL, &part.candidate, (size_t)p->bootstrap_rounds, p->confidence, c->seed, intervals) == 0)
+    if (metric_bootstrap_many(metrics, n_metrics, c->champion ? &part.champion : NULL,
+                              &part.candidate, (size_t)p->bootstrap_rounds, p->confidence, c->seed,
+                              intervals) == 0)
         for (size_t i = 0; i < n_metrics; i++) {
             r->items[from + i].low = intervals[i].low;
             r->items[from + i].high = intervals[i].high;
@@ -92,15 +103,23 @@ static void report_part(const struct comparison *c, const size_t *rows, size_t n
 }
 
 /* A column that the rows do not have: said so, rather than no slice at all. */
-static void report_absent(const struct comparison *c, const char *column, struct arena *arena, struct report *r)
+static void report_absent(const struct comparison *c, const char *column, struct arena *arena,
+                          struct report *r)
 {
     for (size_t i = 0; i < c->pipeline->n_metrics; i++) {
         enum metric m = metric_parse(c->pipeline->metrics[i]);
 
         r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
         r->items[r->n++] = (struct evaluation_metric){
-            .metric = metric_str(m), .slice = arena_printf(arena, "%s=", column), .candidate = NAN, .champion = NAN, .difference = NAN, .low = NAN, .high = NAN,
-            .higher_is_better = metric_higher_is_better(m), .undefined = "no such column among the features",
+            .metric = metric_str(m),
+            .slice = arena_printf(arena, "%s=", column),
+            .candidate = NAN,
+            .champion = NAN,
+            .difference = NAN,
+            .low = NAN,
+            .high = NAN,
+            .higher_is_better = metric_higher_is_better(m),
+            .undefined = "no such column among the features",
         };
     }
 }
@@ -115,7 +134,8 @@ void compare(const struct comparison *c, struct arena *arena, struct evaluation_
 
         slices_of(c->rows, c->pipeline->slices[i], arena, &slices);
         for (size_t k = 0; k < slices.n; k++)
-            report_part(c, slices.items[k].rows, slices.items[k].n, slices.items[k].name, arena, &r);
+            report_part(c, slices.items[k].rows, slices.items[k].n, slices.items[k].name, arena,
+                        &r);
         if (slices.n == 0 && c->rows->rows)
             report_absent(c, c->pipeline->slices[i], arena, &r);
     }

@@ -1,5 +1,5 @@
-/* Candidate and champion on the same rows: every metric, on all rows and by slice, with the interval of the
- * difference.  Pure. */
+/* Candidate and champion on the same rows: every metric, on all rows and by slice, with the
+ * interval of the difference.  Pure. */
 #ifndef EVALUATE_COMPARE_H
 #define EVALUATE_COMPARE_H
 

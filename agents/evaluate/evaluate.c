@@ -10,7 +10,8 @@
 #include "common/log.h"
 
 enum {
-    TRIES = 6,         /* of what may get better (an artefact that is not there yet): about half a minute in all */
+    TRIES = 6, /* of what may get better (an artefact that is not there yet): about half a minute in
+                  all */
     RETRY_MS = 1000,   /* before the second; doubled each time */
     FINISH_MS = 60000, /* at the end: an evaluation at work is waited for */
 };
@@ -73,7 +74,8 @@ static bool is_put_off(struct agent *a, struct unit *u, struct work_item *w)
     delay_ms = (int64_t)RETRY_MS << (own->tries - 1);
     own->retry_mono_ms = clk_mono_ms(agent_clk(a)) + delay_ms;
     agent_wake(a, u, agent_now_ms(a) + delay_ms + 10);
-    log_warn("evaluate.retry", "run=%s error=%s retry_ms=%lld", w->e.run, w->e.err.msg, (long long)delay_ms);
+    log_warn("evaluate.retry", "run=%s error=%s retry_ms=%lld", w->e.run, w->e.err.msg,
+             (long long)delay_ms);
     return true;
 }
 
@@ -87,7 +89,8 @@ static void after_pool(void *ctx)
 
     self->n_working--;
     w->is_done = true;
-    if (!own || own->item != w) { /* the partition went away meanwhile: whoever has it now does it again */
+    if (!own ||
+        own->item != w) { /* the partition went away meanwhile: whoever has it now does it again */
         item_free(w);
         return;
     }
@@ -100,7 +103,8 @@ static void after_pool(void *ctx)
         log_warn("evaluate.failed", "run=%s error=%s", w->e.run, w->e.err.msg);
         evaluation_fail(&w->e, w->e.err.msg);
     } else {
-        log_info("evaluate.done", "run=%s against=%lld rows=%lld ms=%.0f", w->e.run, (long long)w->e.against, (long long)w->e.rec.rows, w->e.rec.seconds * 1000);
+        log_info("evaluate.done", "run=%s against=%lld rows=%lld ms=%.0f", w->e.run,
+                 (long long)w->e.against, (long long)w->e.rec.rows, w->e.rec.seconds * 1000);
     }
     agent_observe_ms(a, "evaluation_ms", NULL, w->e.rec.seconds * 1000);
     agent_touch(a, u);
@@ -153,7 +157,8 @@ static int start(struct agent *a, struct unit *u, const struct evaluate_owed *ow
 
 /* ---- reconcile ---- */
 
-static int emit(struct agent *a, struct unit *u, const struct evaluate_owed *owed, struct work_item *w, struct err *err)
+static int emit(struct agent *a, struct unit *u, const struct evaluate_owed *owed,
+                struct work_item *w, struct err *err)
 {
     struct emission e = {.record = RECORD_MODEL_EVALUATED, .rec = &w->e.rec, .cause = owed->cause};
 
@@ -177,7 +182,8 @@ static int reconcile(struct agent *a, struct unit *u, struct err *err)
         return 0;
     if (own->item)
         return emit(a, u, &owed, own->item, err);
-    if (agent_is_stopping(a) || (own->tried && strcmp(own->tried, owed.cause->id) == 0 && clk_mono_ms(agent_clk(a)) < own->retry_mono_ms))
+    if (agent_is_stopping(a) || (own->tried && strcmp(own->tried, owed.cause->id) == 0 &&
+                                 clk_mono_ms(agent_clk(a)) < own->retry_mono_ms))
         return 0;
     return start(a, u, &owed, err);
 }
@@ -230,7 +236,8 @@ static const enum record OUTPUTS[] = {RECORD_MODEL_EVALUATED};
 
 const struct agent_spec evaluate_agent = {
     .name = "evaluate",
-    .purpose = "Scores each candidate and the champion on the same test rows: metrics, intervals of their differences, slices.",
+    .purpose = "Scores each candidate and the champion on the same test rows: metrics, intervals "
+               "of their differences, slices.",
     .example = "relearn-evaluate --brokers localhost:9092 --share 1/1",
     .inputs = INPUTS,
     .n_inputs = ARRAY_LEN(INPUTS),

@@ -23,15 +23,18 @@ static void contestant_fini(struct contestant *c)
 }
 
 /* The train agent's child has loaded this file before; its digest says that it is the same. */
-static int open_contestant(const struct evaluation *e, const char *digest, struct contestant *ret, struct err *err)
+static int open_contestant(const struct evaluation *e, const char *digest, struct contestant *ret,
+                           struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
 
     if (model_open(e->artifacts, digest, &ret->model, err))
         return -1;
     buf_init(&text, MODEL_MAX_FILE_BYTES);
-    if (artifacts_get(e->artifacts, ret->model->file, MODEL_MAX_FILE_BYTES, &text, err) || xgb_check(buf_slice(&text), ret->model->shape.n_columns, err) ||
-        xgb_load(buf_slice(&text), &ret->xgb, err) || xgb_fits(ret->xgb, ret->model->task, ret->model->shape.n_classes, err))
+    if (artifacts_get(e->artifacts, ret->model->file, MODEL_MAX_FILE_BYTES, &text, err) ||
+        xgb_check(buf_slice(&text), ret->model->shape.n_columns, err) ||
+        xgb_load(buf_slice(&text), &ret->xgb, err) ||
+        xgb_fits(ret->xgb, ret->model->task, ret->model->shape.n_classes, err))
         return err_wrap(err, "model %.12s", digest);
     return 0;
 }
@@ -65,7 +68,8 @@ static const char *why_incomparable(const struct model *candidate, const struct 
     return NULL;
 }
 
-/* Classes that only the champion knows are left out: no row is of one.  Those that it does not know it gives nothing. */
+/* Classes that only the champion knows are left out: no row is of one.  Those that it does not know
+ * it gives nothing. */
 static void align_classes(const struct model *candidate, struct contestant *champion, size_t rows)
 {
     size_t n = candidate->shape.n_classes, m = champion->model->shape.n_classes;
@@ -96,7 +100,8 @@ static void align_classes(const struct model *candidate, struct contestant *cham
 /* The newest so many of the run's snapshots, oldest first. */
 static void test_snapshots(const struct evaluation *e, char **ret, size_t *ret_n)
 {
-    size_t wanted = e->pipeline->test_snapshots > 0 ? (size_t)e->pipeline->test_snapshots : e->snapshots.n;
+    size_t wanted =
+        e->pipeline->test_snapshots > 0 ? (size_t)e->pipeline->test_snapshots : e->snapshots.n;
     size_t from = e->snapshots.n > wanted ? e->snapshots.n - wanted : 0;
 
     for (size_t i = from; i < e->snapshots.n; i++)
@@ -115,7 +120,10 @@ static void fill(struct evaluation *e, const struct test_rows *rows, char *const
     rec->model = e->model;
     rec->snapshots = (struct string_list){newest_first, n};
     rec->rows = (int64_t)rows->candidate.rows;
-    rec->reason = rows->left_out ? arena_printf(&e->arena, "%zu test rows were left out: a model learned from them, or a newer snapshot has them too", rows->left_out)
+    rec->reason = rows->left_out ? arena_printf(&e->arena,
+                                                "%zu test rows were left out: a model learned from "
+                                                "them, or a newer snapshot has them too",
+                                                rows->left_out)
                                  : "all test rows of these snapshots";
 }
 
@@ -123,7 +131,11 @@ static void base_rec(struct evaluation *e)
 {
     const struct pipeline *p = e->pipeline;
 
-    e->rec = (struct model_evaluated){.line = e->line, .run = e->run, .model_event = e->model_event, .against = e->against, .champion = e->champion};
+    e->rec = (struct model_evaluated){.line = e->line,
+                                      .run = e->run,
+                                      .model_event = e->model_event,
+                                      .against = e->against,
+                                      .champion = e->champion};
     if (!p)
         return;
     e->rec.pipeline_sha256 = p->sha256;
@@ -132,20 +144,25 @@ static void base_rec(struct evaluation *e)
     e->rec.seed = (int64_t)(hash64(e->run, strlen(e->run), (uint64_t)p->seed) >> 1);
 }
 
-static int evaluate(struct evaluation *e, struct contestant *candidate, struct contestant *champion, struct test_rows *rows, struct err *err)
+static int evaluate(struct evaluation *e, struct contestant *candidate, struct contestant *champion,
+                    struct test_rows *rows, struct err *err)
 {
     CLEANUP_FREE char **tests = xcalloc(e->snapshots.n + 1, sizeof(*tests));
-    struct comparison c = {.pipeline = e->pipeline, .rows = &rows->candidate, .seed = (uint64_t)e->rec.seed};
+    struct comparison c = {
+        .pipeline = e->pipeline, .rows = &rows->candidate, .seed = (uint64_t)e->rec.seed};
     size_t n;
 
     test_snapshots(e, tests, &n);
-    if (open_contestant(e, e->model, candidate, err) || (e->champion && open_contestant(e, e->champion, champion, err)))
+    if (open_contestant(e, e->model, candidate, err) ||
+        (e->champion && open_contestant(e, e->champion, champion, err)))
         return -1;
     if (candidate->model->task != e->pipeline->task)
         return err_inval(err, "the model is for another task than its pipeline");
     if (champion->model)
         c.why_no_champion = why_incomparable(candidate->model, champion->model);
-    if (rows_load(e->artifacts, tests, n, candidate->model, c.why_no_champion ? NULL : champion->model, rows, err) || predict(candidate, &rows->candidate, err))
+    if (rows_load(e->artifacts, tests, n, candidate->model,
+                  c.why_no_champion ? NULL : champion->model, rows, err) ||
+        predict(candidate, &rows->candidate, err))
         return -1;
     if (champion->model && !c.why_no_champion) {
         if (predict(champion, &rows->champion, err))

@@ -8,7 +8,8 @@ static bool is(const char *a, const char *b)
 /* The candidate behind a decision "again"; NULL when the log does not have it. */
 static const struct event *model_of(const struct line *l, const struct gate_decided *d)
 {
-    const struct event *ev = d->model_event ? line_find(l, RECORD_TRAINING_FINISHED, d->model_event) : NULL;
+    const struct event *ev =
+        d->model_event ? line_find(l, RECORD_TRAINING_FINISHED, d->model_event) : NULL;
 
     if (!ev && d->run)
         ev = line_model(l, d->run);
@@ -20,20 +21,23 @@ static bool asks(const struct line *l, const struct event *ev)
     if (ev->type == RECORD_TRAINING_FINISHED)
         return is(EV_REC(ev, training_finished)->status, "candidate");
     if (ev->type == RECORD_GATE_DECIDED)
-        return is(EV_REC(ev, gate_decided)->verdict, "again") && model_of(l, EV_REC(ev, gate_decided));
+        return is(EV_REC(ev, gate_decided)->verdict, "again") &&
+               model_of(l, EV_REC(ev, gate_decided));
     return false;
 }
 
 bool evaluate_is_answered(const struct line *l, const struct event *ev)
 {
-    return line_is_void(l, ev->id) || !asks(l, ev) || line_answer(l, RECORD_MODEL_EVALUATED, ev->id);
+    return line_is_void(l, ev->id) || !asks(l, ev) ||
+           line_answer(l, RECORD_MODEL_EVALUATED, ev->id);
 }
 
 static const struct event *first_open(const struct line *l, enum record r)
 {
     const struct event_list *list = &l->ev[r];
 
-    for (size_t i = list->n; i > 0; i--) { /* from the newest: what is old was answered, and only a few are open */
+    for (size_t i = list->n; i > 0;
+         i--) { /* from the newest: what is old was answered, and only a few are open */
         const struct event *ev = list->items[i - 1];
 
         if (!evaluate_is_answered(l, ev))

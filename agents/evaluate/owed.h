@@ -5,10 +5,10 @@
 #include "common/line.h"
 
 struct evaluate_owed {
-    const struct event *cause;  /* to answer; NULL: nothing is owed */
-    const struct event *model;  /* the TrainingFinished meant */
-    int64_t against;            /* generation of the champion now; 0: none */
-    const char *champion;       /* its model; NULL: none */
+    const struct event *cause; /* to answer; NULL: nothing is owed */
+    const struct event *model; /* the TrainingFinished meant */
+    int64_t against;           /* generation of the champion now; 0: none */
+    const char *champion;      /* its model; NULL: none */
 };
 void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret);
 bool evaluate_is_answered(const struct line *l, const struct event *ev);

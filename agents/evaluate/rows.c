@@ -1,10 +1,10 @@
-/* A test row is left out when a snapshot other than its own has it among the rows that a model was trained
- * or stopped on, or a newer snapshot tests it too: data that is published again and again, grown by some
- * rows, would else be tested on what was learned.
+/* A test row is left out when a snapshot other than its own has it among the rows that a model was
+ * trained or stopped on, or a newer snapshot tests it too: data that is published again and again,
+ * grown by some rows, would else be tested on what was learned.
  *
- * That rests on equal rows being the same row.  Where rows are alike by nature (a few small categories)
- * it does not hold: when a tenth of the test rows have a like one in the training split of their own
- * snapshot, which was split from one piece, nothing is left out. */
+ * That rests on equal rows being the same row.  Where rows are alike by nature (a few small
+ * categories) it does not hold: when a tenth of the test rows have a like one in the training split
+ * of their own snapshot, which was split from one piece, nothing is left out. */
 #include "agents/evaluate/rows.h"
 
 enum { ALIKE_SHARE = 10 }; /* one in so many */
@@ -33,7 +33,8 @@ static bool has(const struct hash_set *s, uint64_t h)
 
 static void grow(struct hash_set *s)
 {
-    struct hash_set bigger = {.cap = s->cap ? s->cap * 2 : 1024, .n = s->n, .has_zero = s->has_zero};
+    struct hash_set bigger = {
+        .cap = s->cap ? s->cap * 2 : 1024, .n = s->n, .has_zero = s->has_zero};
 
     bigger.slots = xcalloc(bigger.cap, sizeof(*bigger.slots));
     for (size_t i = 0; i < s->cap; i++)
@@ -80,7 +81,8 @@ static bool is_listed(char *const *list, size_t n, const char *digest)
 }
 
 /* Rows of a snapshot that are not its test split. */
-static int add_learned(const struct artifacts *a, const char *digest, struct hash_set *set, struct err *err)
+static int add_learned(const struct artifacts *a, const char *digest, struct hash_set *set,
+                       struct err *err)
 {
     CLEANUP(snapshot_unmap) struct snapshot_data d = {0};
     struct snapshot *s = NULL;
@@ -107,7 +109,8 @@ static void learned_fini(struct learned *l)
     free(l->digests);
 }
 
-static int learned_add(struct learned *l, const struct artifacts *a, const struct model *m, struct err *err)
+static int learned_add(struct learned *l, const struct artifacts *a, const struct model *m,
+                       struct err *err)
 {
     for (size_t i = 0; m && i < m->n_snapshots; i++) {
         struct err why = {0};
@@ -118,7 +121,9 @@ static int learned_add(struct learned *l, const struct artifacts *a, const struc
         l->rows = xrealloc(l->rows, (l->n + 1) * sizeof(*l->rows));
         l->digests[l->n] = m->snapshots[i];
         l->rows[l->n++] = (struct hash_set){0};
-        if (add_learned(a, m->snapshots[i], &l->rows[l->n - 1], &why) && why.code != ERR_NOTFOUND) /* an old one that was cleared away cannot be looked at any more */
+        if (add_learned(a, m->snapshots[i], &l->rows[l->n - 1], &why) &&
+            why.code !=
+                ERR_NOTFOUND) /* an old one that was cleared away cannot be looked at any more */
             return err_set(err, why.code, why.next, "%s", why.msg);
     }
     return 0;
@@ -142,7 +147,8 @@ static bool is_mostly_alike(const struct chooser *c)
     for (size_t s = 0; s < c->n; s++)
         for (size_t i = 0; i < c->counts[s]; i++, row++)
             for (size_t k = 0; k < c->learned->n; k++)
-                if (strcmp(c->learned->digests[k], c->tests[s]) == 0 && has(&c->learned->rows[k], c->hash[row]))
+                if (strcmp(c->learned->digests[k], c->tests[s]) == 0 &&
+                    has(&c->learned->rows[k], c->hash[row]))
                     alike++;
     return alike * ALIKE_SHARE >= c->rows;
 }
@@ -150,7 +156,8 @@ static bool is_mostly_alike(const struct chooser *c)
 static bool was_learned_elsewhere(const struct chooser *c, size_t snapshot, uint64_t hash)
 {
     for (size_t k = 0; k < c->learned->n; k++)
-        if (strcmp(c->learned->digests[k], c->tests[snapshot]) != 0 && has(&c->learned->rows[k], hash))
+        if (strcmp(c->learned->digests[k], c->tests[snapshot]) != 0 &&
+            has(&c->learned->rows[k], hash))
             return true;
     return false;
 }
@@ -193,12 +200,19 @@ static void compact(struct matrix *m, const bool *keep)
     m->rows = n;
 }
 
-static int leave_out(const struct artifacts *a, char *const *tests, struct snapshot *const *snapshots, size_t n, const struct model *candidate, const struct model *champion, struct test_rows *r, struct err *err)
+static int leave_out(const struct artifacts *a, char *const *tests,
+                     struct snapshot *const *snapshots, size_t n, const struct model *candidate,
+                     const struct model *champion, struct test_rows *r, struct err *err)
 {
     CLEANUP(learned_fini) struct learned learned = {0};
     CLEANUP_FREE size_t *counts = xcalloc(n, sizeof(*counts));
     CLEANUP_FREE bool *keep = xcalloc(r->candidate.rows + 1, sizeof(*keep));
-    struct chooser c = {.learned = &learned, .tests = tests, .counts = counts, .n = n, .hash = r->candidate.hash, .rows = r->candidate.rows};
+    struct chooser c = {.learned = &learned,
+                        .tests = tests,
+                        .counts = counts,
+                        .n = n,
+                        .hash = r->candidate.hash,
+                        .rows = r->candidate.rows};
 
     for (size_t i = 0; i < n; i++)
         counts[i] = snapshots[i]->split_rows[ROW_TEST];
@@ -213,7 +227,9 @@ static int leave_out(const struct artifacts *a, char *const *tests, struct snaps
     return 0;
 }
 
-static int load(const struct artifacts *a, char *const *tests, struct snapshot **snapshots, size_t n, const struct model *candidate, const struct model *champion, struct test_rows *r, struct err *err)
+static int load(const struct artifacts *a, char *const *tests, struct snapshot **snapshots,
+                size_t n, const struct model *candidate, const struct model *champion,
+                struct test_rows *r, struct err *err)
 {
     size_t expected = 0;
 
@@ -227,11 +243,14 @@ static int load(const struct artifacts *a, char *const *tests, struct snapshot *
     if (champion && matrix_load(a, snapshots, n, ROW_TEST, 0, &champion->shape, &r->champion, err))
         return err_wrap(err, "for the champion");
     if (r->candidate.rows != expected || (champion && r->champion.rows != expected))
-        return err_set(err, ERR_CODEC, NEXT_REJECT, "%zu test rows, but the manifests say %zu", r->candidate.rows, expected);
+        return err_set(err, ERR_CODEC, NEXT_REJECT, "%zu test rows, but the manifests say %zu",
+                       r->candidate.rows, expected);
     return leave_out(a, tests, snapshots, n, candidate, champion, r, err);
 }
 
-int rows_load(const struct artifacts *a, char *const *tests, size_t n, const struct model *candidate, const struct model *champion, struct test_rows *ret, struct err *err)
+int rows_load(const struct artifacts *a, char *const *tests, size_t n,
+              const struct model *candidate, const struct model *champion, struct test_rows *ret,
+              struct err *err)
 {
     struct snapshot **snapshots = xcalloc(n ? n : 1, sizeof(struct snapshot *));
     struct test_rows r = {0};

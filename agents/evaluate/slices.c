@@ -75,7 +75,8 @@ static const char *value_name(const struct snapshot_column *c, double v, struct 
     return arena_printf(arena, "%s=%s", c->name, text);
 }
 
-static void add(struct row_slices *s, const struct grouping *g, const char *name, size_t group, struct arena *arena)
+static void add(struct row_slices *s, const struct grouping *g, const char *name, size_t group,
+                struct arena *arena)
 {
     size_t n = 0, *rows;
 
@@ -91,7 +92,8 @@ static void add(struct row_slices *s, const struct grouping *g, const char *name
     s->items[s->n++] = (struct row_slice){name, rows, n};
 }
 
-static void slice_by_value(struct grouping *g, const struct counted *counts, size_t n, struct arena *arena, struct row_slices *ret)
+static void slice_by_value(struct grouping *g, const struct counted *counts, size_t n,
+                           struct arena *arena, struct row_slices *ret)
 {
     const struct snapshot_column *c = &g->m->columns[g->column];
 
@@ -121,14 +123,19 @@ static void slice_by_quartile(struct grouping *g, struct arena *arena, struct ro
         for (size_t k = 0; k + 1 < n; k++) {
             bool is_last = k + 2 == n;
 
-            if (value_of(g, i) >= edges[k] && (value_of(g, i) < edges[k + 1] || (is_last && value_of(g, i) <= edges[k + 1])))
+            if (value_of(g, i) >= edges[k] &&
+                (value_of(g, i) < edges[k + 1] || (is_last && value_of(g, i) <= edges[k + 1])))
                 g->group[i] = k;
         }
     for (size_t k = 0; k + 1 < n; k++)
-        add(ret, g, arena_printf(arena, "%s=[%.7g,%.7g%s", name, edges[k], edges[k + 1], k + 2 == n ? "]" : ")"), k, arena);
+        add(ret, g,
+            arena_printf(arena, "%s=[%.7g,%.7g%s", name, edges[k], edges[k + 1],
+                         k + 2 == n ? "]" : ")"),
+            k, arena);
 }
 
-void slices_of(const struct matrix *m, const char *column, struct arena *arena, struct row_slices *ret)
+void slices_of(const struct matrix *m, const char *column, struct arena *arena,
+               struct row_slices *ret)
 {
     struct grouping g = {.m = m};
     const size_t missing = SLICES_MAX;

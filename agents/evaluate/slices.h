@@ -5,7 +5,9 @@
 #include "common/mem.h"
 #include "common/snapshot.h"
 
-enum { SLICES_MAX = 20 }; /* of one column: the most frequent values; a report of more is not read */
+enum {
+    SLICES_MAX = 20
+}; /* of one column: the most frequent values; a report of more is not read */
 
 struct row_slice {
     const char *name;   /* "period=a", "amount=[10,25)", "amount=missing" */
@@ -16,8 +18,10 @@ struct row_slices {
     struct row_slice *items;
     size_t n;
 };
-/* Categories and numbers of at most SLICES_MAX different values: a slice for each value, most frequent first.
- * Other numbers: quartiles of these rows.  Missing values are a slice of their own.  No such column: n 0. */
-void slices_of(const struct matrix *m, const char *column, struct arena *arena, struct row_slices *ret);
+/* Categories and numbers of at most SLICES_MAX different values: a slice for each value, most
+ * frequent first. Other numbers: quartiles of these rows.  Missing values are a slice of their own.
+ * No such column: n 0. */
+void slices_of(const struct matrix *m, const char *column, struct arena *arena,
+               struct row_slices *ret);
 
 #endif

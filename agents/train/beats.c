@@ -5,7 +5,9 @@
 #include "agents/train/train_internal.h"
 #include "common/log.h"
 
-enum { PHASE_MS = 500 }; /* a new phase is told at once when the last beat is older: short runs send one beat */
+enum {
+    PHASE_MS = 500
+}; /* a new phase is told at once when the last beat is older: short runs send one beat */
 
 void train__beat(struct running *r, const char *phase)
 {
@@ -26,10 +28,15 @@ void train__beat(struct running *r, const char *phase)
         .beat = r->beat++,
         .progressed_unix_ms = agent_now_ms(r->agent),
     };
-    struct publication pub = {.record = RECORD_TRAINING_PROGRESSED, .rec = &rec, .cause = r->order.run, .correlation = r->correlation, .hops = r->hops + 1};
+    struct publication pub = {.record = RECORD_TRAINING_PROGRESSED,
+                              .rec = &rec,
+                              .cause = r->order.run,
+                              .correlation = r->correlation,
+                              .hops = r->hops + 1};
 
     r->last_beat_ms = clk_mono_ms(agent_clk(r->agent));
-    if (agent_publish(r->agent, &pub, NULL, NULL, NULL, &err)) /* the next one comes in two seconds */
+    if (agent_publish(r->agent, &pub, NULL, NULL, NULL,
+                      &err)) /* the next one comes in two seconds */
         log_warn("train.beat", "run=%s error=%s", r->order.run, err.msg);
 }
 

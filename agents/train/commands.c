@@ -40,11 +40,15 @@ int commands_add(struct commands *c, const char *text, struct err *err)
     struct string_list words = equals ? split(&c->arena, equals + 1) : (struct string_list){0};
 
     if (!pipeline_name_is_valid(name) || words.n == 0)
-        return err_inval(err, "trainer '%.100s': say NAME=/path/to/command ARGUMENT..., the name of a-z 0-9 . _ -", text);
+        return err_inval(
+            err,
+            "trainer '%.100s': say NAME=/path/to/command ARGUMENT..., the name of a-z 0-9 . _ -",
+            text);
     if (strcmp(name, "xgboost") == 0 || commands_find(c, name))
         return err_inval(err, "trainer '%s' is there already", name);
     if (words.items[0][0] != '/')
-        return err_inval(err, "trainer '%s': '%s' must be a path from the root", name, words.items[0]);
+        return err_inval(err, "trainer '%s': '%s' must be a path from the root", name,
+                         words.items[0]);
     if (c->n == MAX_COMMANDS)
         return err_inval(err, "more than %d trainers", MAX_COMMANDS);
     if (!c->items)

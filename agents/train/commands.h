@@ -11,7 +11,7 @@ struct commands {
     struct named_command {
         const char *name;
         struct string_list words;
-    } *items;
+    } * items;
     size_t n;
     struct arena arena;
 };
@@ -19,7 +19,8 @@ struct commands {
 int commands_add(struct commands *c, const char *text, struct err *err) WARN_UNUSED;
 /* A file of such lines; # begins a comment. */
 int commands_add_file(struct commands *c, const char *path, struct err *err) WARN_UNUSED;
-const struct string_list *commands_find(const struct commands *c, const char *name); /* NULL: not allowed */
+const struct string_list *commands_find(const struct commands *c,
+                                        const char *name);      /* NULL: not allowed */
 void commands_names(const struct commands *c, struct buf *out); /* "xgboost, mine, other" */
 void commands_fini(struct commands *c);
 

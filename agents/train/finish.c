@@ -8,16 +8,21 @@
 #include "common/xgb.h"
 
 enum {
-    PREDICTION_ROWS_MIN = 100,   /* fewer rows not trained on say too little: then the training rows are taken */
-    PREDICTION_ROWS_MAX = 20000, /* newest of each split: its 16 bins are then good to a few percent */
+    PREDICTION_ROWS_MIN =
+        100, /* fewer rows not trained on say too little: then the training rows are taken */
+    PREDICTION_ROWS_MAX =
+        20000, /* newest of each split: its 16 bins are then good to a few percent */
 };
 
 /* ---- profile ---- */
 
 /* The answers of m's rows, added as one column. */
-static int add_predictions(const struct finish_input *in, struct xgb *x, const struct matrix *m, struct profiler *p, struct err *err)
+static int add_predictions(const struct finish_input *in, struct xgb *x, const struct matrix *m,
+                           struct profiler *p, struct err *err)
 {
-    size_t k = xgb_outputs(x), from = m->rows > PREDICTION_ROWS_MAX ? m->rows - PREDICTION_ROWS_MAX : 0, n = m->rows - from;
+    size_t k = xgb_outputs(x),
+           from = m->rows > PREDICTION_ROWS_MAX ? m->rows - PREDICTION_ROWS_MAX : 0,
+           n = m->rows - from;
     CLEANUP_FREE double *out = xmalloc((n * k + 1) * sizeof(*out));
     CLEANUP_FREE float *scalars = xmalloc((n + 1) * sizeof(*scalars));
 
@@ -33,18 +38,22 @@ static int add_predictions(const struct finish_input *in, struct xgb *x, const s
     return 0;
 }
 
-static int profile_predictions(const struct finish_input *in, struct xgb *x, struct profile **ret, struct err *err)
+static int profile_predictions(const struct finish_input *in, struct xgb *x, struct profile **ret,
+                               struct err *err)
 {
     static const char *const name[] = {"prediction"};
     const bool is_category[] = {in->fit->pipeline->task == TASK_MULTICLASS};
     struct profiler *p = profiler_new(name, is_category, 1, 0);
     CLEANUP(matrix_fini) struct matrix test = {0};
-    int rc = matrix_load(in->artifacts, in->snapshots, in->fit->order->snapshots.n, ROW_TEST, PREDICTION_ROWS_MAX, in->fit->train, &test, err);
+    int rc = matrix_load(in->artifacts, in->snapshots, in->fit->order->snapshots.n, ROW_TEST,
+                         PREDICTION_ROWS_MAX, in->fit->train, &test, err);
 
     if (rc == 0 && test.rows + in->fit->valid->rows < PREDICTION_ROWS_MIN)
         rc = add_predictions(in, x, in->fit->train, p, err);
     else if (rc == 0)
-        rc = add_predictions(in, x, in->fit->valid, p, err) || add_predictions(in, x, &test, p, err) ? -1 : 0;
+        rc = add_predictions(in, x, in->fit->valid, p, err) || add_predictions(in, x, &test, p, err)
+                 ? -1
+                 : 0;
     *ret = profiler_finish(p);
     return rc;
 }
@@ -65,7 +74,8 @@ static struct profile *profile_features(const struct matrix *m)
 }
 
 /* The features, and behind them the predictions' column. */
-static int make_profile(const struct finish_input *in, struct xgb *x, struct buf *text, struct err *err)
+static int make_profile(const struct finish_input *in, struct xgb *x, struct buf *text,
+                        struct err *err)
 {
     struct profile *predictions = NULL, *features;
     struct json *j;
@@ -73,7 +83,8 @@ static int make_profile(const struct finish_input *in, struct xgb *x, struct buf
 
     if (rc == 0) {
         features = profile_features(in->fit->train);
-        features->columns = xrealloc(features->columns, (features->n_columns + 1) * sizeof(*features->columns));
+        features->columns =
+            xrealloc(features->columns, (features->n_columns + 1) * sizeof(*features->columns));
         features->columns[features->n_columns++] = predictions->columns[0];
         predictions->n_columns = 0; /* its column has moved */
         j = profile_to_json(features);
@@ -118,7 +129,8 @@ static void copy_shape(const struct matrix *from, struct matrix *to)
     for (size_t i = 0; i < from->n_columns; i++) {
         to->columns[i] = from->columns[i];
         to->columns[i].name = xstrdup(from->columns[i].name);
-        to->columns[i].categories = copy_strings(from->columns[i].categories, from->columns[i].n_categories);
+        to->columns[i].categories =
+            copy_strings(from->columns[i].categories, from->columns[i].n_categories);
     }
 }
 
@@ -157,7 +169,8 @@ static struct model *make_model(const struct finish_input *in)
 
 /* ---- store ---- */
 
-static int write_tmp(const struct artifacts *a, struct slice bytes, char digest[DIGEST_HEX_SIZE], char **ret_path, struct err *err)
+static int write_tmp(const struct artifacts *a, struct slice bytes, char digest[DIGEST_HEX_SIZE],
+                     char **ret_path, struct err *err)
 {
     CLEANUP_FREE char *path = artifacts_tmp(a, "model", err);
     FILE *f = path ? fopen(path, "wbxe") : NULL;
@@ -178,7 +191,8 @@ static int write_tmp(const struct artifacts *a, struct slice bytes, char digest[
 }
 
 /* Model, profile and manifest at once: the event that names them comes only after all three. */
-static int store(const struct finish_input *in, struct model *m, struct slice profile, struct err *err)
+static int store(const struct finish_input *in, struct model *m, struct slice profile,
+                 struct err *err)
 {
     CLEANUP(buf_fini) struct buf manifest = {0};
     struct slice texts[3] = {buf_slice(&in->fitted->model), profile};
@@ -209,10 +223,12 @@ static int store(const struct finish_input *in, struct model *m, struct slice pr
     return rc;
 }
 
-static void fill(const struct finish_input *in, const struct model *m, struct arena *arena, struct training_finished *f)
+static void fill(const struct finish_input *in, const struct model *m, struct arena *arena,
+                 struct training_finished *f)
 {
     const struct trial *t = &in->fitted->trial;
-    struct named_value *params = arena_alloc(arena, (t->n + 1) * sizeof(*params)), *metrics = arena_alloc(arena, sizeof(*metrics));
+    struct named_value *params = arena_alloc(arena, (t->n + 1) * sizeof(*params)),
+                       *metrics = arena_alloc(arena, sizeof(*metrics));
 
     f->model = arena_strdup(arena, m->digest);
     f->trained_rows = m->trained_rows;
@@ -223,11 +239,13 @@ static void fill(const struct finish_input *in, const struct model *m, struct ar
         if (isfinite(t->params[i].number))
             params[f->params.n++] = (struct named_value){t->params[i].name, t->params[i].number};
     f->params.items = params;
-    metrics[0] = (struct named_value){arena_printf(arena, "valid_%s", fit_score_name(m->task)), in->fitted->score};
+    metrics[0] = (struct named_value){arena_printf(arena, "valid_%s", fit_score_name(m->task)),
+                                      in->fitted->score};
     f->metrics = (struct named_value_list){metrics, isfinite(in->fitted->score) ? 1 : 0};
 }
 
-int finish_store(const struct finish_input *in, struct arena *arena, struct training_finished *f, struct err *err)
+int finish_store(const struct finish_input *in, struct arena *arena, struct training_finished *f,
+                 struct err *err)
 {
     CLEANUP(buf_fini) struct buf profile = {0};
     struct xgb *x = NULL;

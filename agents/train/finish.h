@@ -1,5 +1,5 @@
-/* What comes after fitting: the saved model is loaded as serve will load it, the profile is taken, and
- * everything is stored and signed.  In the child process only. */
+/* What comes after fitting: the saved model is loaded as serve will load it, the profile is taken,
+ * and everything is stored and signed.  In the child process only. */
 #ifndef TRAIN_FINISH_H
 #define TRAIN_FINISH_H
 
@@ -13,7 +13,9 @@ struct finish_input {
     const struct artifacts *artifacts;
     const struct sign_key *key;
 };
-/* Fills *ret_model with the digest of the manifest, and the figures of *f. The lists of *f live in the arena. */
-int finish_store(const struct finish_input *in, struct arena *arena, struct training_finished *f, struct err *err) WARN_UNUSED;
+/* Fills *ret_model with the digest of the manifest, and the figures of *f. The lists of *f live in
+ * the arena. */
+int finish_store(const struct finish_input *in, struct arena *arena, struct training_finished *f,
+                 struct err *err) WARN_UNUSED;
 
 #endif

@@ -12,12 +12,14 @@ enum {
     MAX_PARAMS = 256,  /* more than a pipeline may have */
 };
 
-/* What is tried when the pipeline says nothing: small trees, which hold up best when the next batch is not
- * like the last ones (tests/bench/README.md has the figures). */
+/* What is tried when the pipeline says nothing: small trees, which hold up best when the next batch
+ * is not like the last ones (tests/bench/README.md has the figures). */
 static const struct {
     const char *name, *alias, *text;
     double value;
-} DEFAULTS[] = {{"max_depth", "max_depth", "4", 4}, {"eta", "learning_rate", "0.1", 0.1}, {"rounds", "rounds", "50", 50}};
+} DEFAULTS[] = {{"max_depth", "max_depth", "4", 4},
+                {"eta", "learning_rate", "0.1", 0.1},
+                {"rounds", "rounds", "50", 50}};
 
 void fitted_fini(struct fitted *f)
 {
@@ -60,7 +62,8 @@ static bool is_ours(const char *name)
     return strcmp(name, "rounds") == 0 || strcmp(name, "early_stopping") == 0;
 }
 
-static void names_of(const struct trial *t, const char **names, const char **values, struct xgb_params *x)
+static void names_of(const struct trial *t, const char **names, const char **values,
+                     struct xgb_params *x)
 {
     for (size_t i = 0; i < t->n && x->n < MAX_PARAMS; i++) {
         if (is_ours(t->params[i].name))
@@ -76,17 +79,21 @@ void fit_defaults(struct trials *trials, struct arena *arena)
 {
     for (size_t i = 0; i < trials->n; i++) {
         struct trial *t = &trials->items[i];
-        struct param *params = arena_alloc(arena, (t->n + ARRAY_LEN(DEFAULTS) + 1) * sizeof(*params));
+        struct param *params =
+            arena_alloc(arena, (t->n + ARRAY_LEN(DEFAULTS) + 1) * sizeof(*params));
 
         memcpy(params, t->params, t->n * sizeof(*params));
         t->params = params;
         for (size_t k = 0; k < ARRAY_LEN(DEFAULTS); k++)
             if (!trial_get(t, DEFAULTS[k].name) && !trial_get(t, DEFAULTS[k].alias))
-                params[t->n++] = (struct param){.name = DEFAULTS[k].name, .number = DEFAULTS[k].value, .text = DEFAULTS[k].text};
+                params[t->n++] = (struct param){.name = DEFAULTS[k].name,
+                                                .number = DEFAULTS[k].value,
+                                                .text = DEFAULTS[k].text};
     }
 }
 
-static int fit_trial(const struct fit_input *in, const struct trial *t, struct reporter *r, struct fitted *ret, struct err *err)
+static int fit_trial(const struct fit_input *in, const struct trial *t, struct reporter *r,
+                     struct fitted *ret, struct err *err)
 {
     const char *names[MAX_PARAMS], *values[MAX_PARAMS];
     struct xgb_params x = {
@@ -99,7 +106,8 @@ static int fit_trial(const struct fit_input *in, const struct trial *t, struct r
 
     names_of(t, names, values, &x);
     r->p.rounds = x.rounds;
-    if (xgb_train(in->train, in->valid, in->pipeline->task, &x, on_round, r, &ret->model, &rounds, &ret->score, err))
+    if (xgb_train(in->train, in->valid, in->pipeline->task, &x, on_round, r, &ret->model, &rounds,
+                  &ret->score, err))
         return -1;
     ret->rounds = rounds;
     ret->trial = *t;

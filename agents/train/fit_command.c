@@ -1,5 +1,6 @@
-/* An operator's trainer: a command in a folder of its own for each trial.  Its model is taken as any file
- * from outside is: its structure checked, then loaded here, in the child, then asked for the valid rows. */
+/* An operator's trainer: a command in a folder of its own for each trial.  Its model is taken as
+ * any file from outside is: its structure checked, then loaded here, in the child, then asked for
+ * the valid rows. */
 #include <math.h>
 #include <unistd.h>
 
@@ -68,7 +69,8 @@ static void read_failure(const char *base, char *out, size_t out_size)
     out[n] = '\0';
 }
 
-static int run_command(struct loop *l, const struct fit_input *in, const struct trial *t, const char *base, struct command_run *r, struct err *err)
+static int run_command(struct loop *l, const struct fit_input *in, const struct trial *t,
+                       const char *base, struct command_run *r, struct err *err)
 {
     struct arena arena = {0};
     const char **argv = arena_alloc(&arena, (in->order->command.n + 1) * sizeof(*argv));
@@ -92,12 +94,14 @@ static int run_command(struct loop *l, const struct fit_input *in, const struct 
         fprintf(stderr, "%s\n", r->result.tail);
     job_result_str(&r->result, &spec, sentence, sizeof(sentence));
     read_failure(base, failure, sizeof(failure));
-    return err_set(err, ERR_CHILD, NEXT_REJECT, "trainer '%s': %s%s%.200s", in->order->trainer, sentence, failure[0] ? ": " : "", failure);
+    return err_set(err, ERR_CHILD, NEXT_REJECT, "trainer '%s': %s%s%.200s", in->order->trainer,
+                   sentence, failure[0] ? ": " : "", failure);
 }
 
 /* ---- what it made ---- */
 
-static int read_model(const struct fit_input *in, const char *base, struct fitted *ret, struct err *err)
+static int read_model(const struct fit_input *in, const char *base, struct fitted *ret,
+                      struct err *err)
 {
     static const char *const names[] = {"ubj", "json"};
 
@@ -110,13 +114,18 @@ static int read_model(const struct fit_input *in, const char *base, struct fitte
         buf_init(&ret->model, MODEL_MAX_FILE_BYTES);
         return fsx_read_file(file, MODEL_MAX_FILE_BYTES, &ret->model, err);
     }
-    return err_set(err, ERR_CHILD, NEXT_REJECT, "trainer '%s' ended well but left neither model/model.ubj nor model/model.json", in->order->trainer);
+    return err_set(err, ERR_CHILD, NEXT_REJECT,
+                   "trainer '%s' ended well but left neither model/model.ubj nor model/model.json",
+                   in->order->trainer);
 }
 
 static int score(const struct fit_input *in, struct xgb *x, double *ret, struct err *err)
 {
     enum metric m = in->pipeline->task == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS;
-    struct metric_input mi = {.y = in->valid->y, .rows = in->valid->rows, .k = xgb_outputs(x), .task = in->pipeline->task};
+    struct metric_input mi = {.y = in->valid->y,
+                              .rows = in->valid->rows,
+                              .k = xgb_outputs(x),
+                              .task = in->pipeline->task};
     CLEANUP_FREE double *p = xmalloc((in->valid->rows * mi.k + 1) * sizeof(*p));
     const char *undefined;
 
@@ -135,22 +144,28 @@ static int check_model(const struct fit_input *in, struct fitted *f, struct err 
     struct xgb *x = NULL;
     int rc;
 
-    if (xgb_check(buf_slice(&f->model), in->train->n_columns, err) || xgb_load(buf_slice(&f->model), &x, err))
+    if (xgb_check(buf_slice(&f->model), in->train->n_columns, err) ||
+        xgb_load(buf_slice(&f->model), &x, err))
         return -1;
-    rc = xgb_fits(x, in->pipeline->task, in->train->n_classes, err) || score(in, x, &f->score, err) ? -1 : 0;
+    rc = xgb_fits(x, in->pipeline->task, in->train->n_classes, err) || score(in, x, &f->score, err)
+             ? -1
+             : 0;
     xgb_free(x);
     return rc;
 }
 
-static int fit_trial(struct loop *l, const struct fit_input *in, size_t i, struct command_run *r, struct fitted *ret, struct err *err)
+static int fit_trial(struct loop *l, const struct fit_input *in, size_t i, struct command_run *r,
+                     struct fitted *ret, struct err *err)
 {
     const struct trial *t = &in->trials.items[i];
     CLEANUP_FREE char *base = xasprintf("%s/trial-%zu", in->order->folder, i + 1);
 
-    r->p = (struct progress){.phase = "training", .trial = (int64_t)i + 1, .trials = r->p.trials, .value = NAN};
+    r->p = (struct progress){
+        .phase = "training", .trial = (int64_t)i + 1, .trials = r->p.trials, .value = NAN};
     progress_print(&r->p);
     *ret = (struct fitted){.score = NAN, .trial = *t};
-    if (layout_write_trial(in, t, base, err) || run_command(l, in, t, base, r, err) || read_model(in, base, ret, err))
+    if (layout_write_trial(in, t, base, err) || run_command(l, in, t, base, r, err) ||
+        read_model(in, base, ret, err))
         return -1;
     if (check_model(in, ret, err))
         return err_wrap(err, "trainer '%s'", in->order->trainer);

@@ -49,7 +49,8 @@ static struct json *columns_json(const struct fit_input *in)
     return root;
 }
 
-static int write_channel(const struct matrix *m, const char *folder, const struct json *columns, struct err *err)
+static int write_channel(const struct matrix *m, const char *folder, const struct json *columns,
+                         struct err *err)
 {
     CLEANUP_FREE char *features = fsx_join(folder, "features.npy");
     CLEANUP_FREE char *label = fsx_join(folder, "label.npy");
@@ -92,7 +93,8 @@ static struct json *channel_config(void)
     return j;
 }
 
-static int write_config(const struct fit_input *in, const struct trial *t, const char *folder, struct err *err)
+static int write_config(const struct fit_input *in, const struct trial *t, const char *folder,
+                        struct err *err)
 {
     CLEANUP(json_freep) struct json *params = hyperparameters(t);
     CLEANUP(json_freep) struct json *channels = json_object();
@@ -104,12 +106,14 @@ static int write_config(const struct fit_input *in, const struct trial *t, const
     json_set_str(resources, "current_host", "algo-1");
     json_add_str(json_set(resources, "hosts", json_array()), "algo-1");
     json_set_str(resources, "network_interface_name", "lo");
-    if (write_json(folder, "hyperparameters.json", params, err) || write_json(folder, "inputdataconfig.json", channels, err))
+    if (write_json(folder, "hyperparameters.json", params, err) ||
+        write_json(folder, "inputdataconfig.json", channels, err))
         return -1;
     return write_json(folder, "resourceconfig.json", resources, err);
 }
 
-int layout_write_trial(const struct fit_input *in, const struct trial *t, const char *base, struct err *err)
+int layout_write_trial(const struct fit_input *in, const struct trial *t, const char *base,
+                       struct err *err)
 {
     static const char *const folders[] = {"input/config", "model", "output/data", "tmp"};
     CLEANUP_FREE char *config = fsx_join(base, "input/config");

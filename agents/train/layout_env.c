@@ -78,8 +78,13 @@ static void add_folders(struct env *e, const char *base)
     static const struct {
         const char *name, *below;
     } folders[] = {
-        {"SM_MODEL_DIR", "model"}, {"SM_OUTPUT_DIR", "output"}, {"SM_OUTPUT_DATA_DIR", "output/data"}, {"SM_INPUT_DIR", "input"},
-        {"SM_INPUT_CONFIG_DIR", "input/config"}, {"TMPDIR", "tmp"}, {"HOME", "tmp"},
+        {"SM_MODEL_DIR", "model"},
+        {"SM_OUTPUT_DIR", "output"},
+        {"SM_OUTPUT_DATA_DIR", "output/data"},
+        {"SM_INPUT_DIR", "input"},
+        {"SM_INPUT_CONFIG_DIR", "input/config"},
+        {"TMPDIR", "tmp"},
+        {"HOME", "tmp"},
     };
 
     add(e, "SAGEMAKER_BASE_DIR", base);
@@ -87,7 +92,8 @@ static void add_folders(struct env *e, const char *base)
         add(e, folders[i].name, arena_printf(e->arena, "%s/%s", base, folders[i].below));
 }
 
-const char *const *layout_env(const struct fit_input *in, const struct trial *t, const char *base, struct arena *arena)
+const char *const *layout_env(const struct fit_input *in, const struct trial *t, const char *base,
+                              struct arena *arena)
 {
     struct env e = {.cap = t->n + FIXED_NAMES, .arena = arena};
     const char *path = getenv("PATH");
@@ -96,7 +102,8 @@ const char *const *layout_env(const struct fit_input *in, const struct trial *t,
     e.items = arena_alloc(arena, (e.cap + 1) * sizeof(*e.items));
     add(&e, "PATH", path ? path : "/usr/local/bin:/usr/bin:/bin");
     add(&e, "LANG", "C.UTF-8");
-    add(&e, "OMP_WAIT_POLICY", "PASSIVE"); /* threads that wait by spinning take the other agents' cores */
+    add(&e, "OMP_WAIT_POLICY",
+        "PASSIVE"); /* threads that wait by spinning take the other agents' cores */
     add_folders(&e, base);
     add_channels(&e, base, in->valid->rows > 0);
     add(&e, "TRAINING_JOB_NAME", in->order->run);

@@ -15,13 +15,15 @@ static struct json *read_json(const char *path, struct err *err)
     return json_parse(buf_slice(&text), path, err);
 }
 
-static int read_array(const char *folder, const char *name, size_t ndim, struct npy_file *ret, struct err *err)
+static int read_array(const char *folder, const char *name, size_t ndim, struct npy_file *ret,
+                      struct err *err)
 {
     CLEANUP_FREE char *path = fsx_join(folder, name);
 
     if (npy_open(path, ret, err))
         return -1;
-    if (ret->h.type != NPY_F32 || ret->h.ndim != ndim || (ret->h.fortran_order && ndim == 2 && ret->h.cols > 1))
+    if (ret->h.type != NPY_F32 || ret->h.ndim != ndim ||
+        (ret->h.fortran_order && ndim == 2 && ret->h.cols > 1))
         return err_inval(err, "%s: must be float32 of %zu dimensions in C order", path, ndim);
     return 0;
 }
@@ -31,10 +33,12 @@ static int read_channel(const char *folder, struct matrix *ret, struct err *err)
     CLEANUP(npy_close) struct npy_file features = {0};
     CLEANUP(npy_close) struct npy_file label = {0};
 
-    if (read_array(folder, "features.npy", 2, &features, err) || read_array(folder, "label.npy", 1, &label, err))
+    if (read_array(folder, "features.npy", 2, &features, err) ||
+        read_array(folder, "label.npy", 1, &label, err))
         return -1;
     if (features.h.rows != label.h.rows)
-        return err_inval(err, "%s: %zu rows of features, %zu labels", folder, features.h.rows, label.h.rows);
+        return err_inval(err, "%s: %zu rows of features, %zu labels", folder, features.h.rows,
+                         label.h.rows);
     ret->rows = features.h.rows;
     ret->n_columns = features.h.cols;
     ret->x = xmemdup(features.data, features.h.rows * features.h.cols * sizeof(float));
@@ -66,7 +70,8 @@ int layout_read(const char *base, struct layout *ret, struct err *err)
     CLEANUP_FREE char *params = fsx_join(base, "input/config/hyperparameters.json");
     struct layout l = {0};
 
-    if (read_task(train, &l, err) || read_channel(train, &l.train, err) || (fsx_exists(valid) && read_channel(valid, &l.valid, err))) {
+    if (read_task(train, &l, err) || read_channel(train, &l.train, err) ||
+        (fsx_exists(valid) && read_channel(valid, &l.valid, err))) {
         layout_fini(&l);
         return -1;
     }
@@ -81,7 +86,8 @@ int layout_read(const char *base, struct layout *ret, struct err *err)
 
 void layout_fini(struct layout *l)
 {
-    l->train.n_classes = l->valid.n_classes = l->train.n_columns = l->valid.n_columns = 0; /* names were not read */
+    l->train.n_classes = l->valid.n_classes = l->train.n_columns = l->valid.n_columns =
+        0; /* names were not read */
     matrix_fini(&l->train);
     matrix_fini(&l->valid);
     json_free(l->hyperparameters);

@@ -42,7 +42,8 @@ struct json *order_to_json(const struct order *o)
     return j;
 }
 
-static int take(const struct json *j, const char *key, struct arena *arena, const char **ret, struct err *err)
+static int take(const struct json *j, const char *key, struct arena *arena, const char **ret,
+                struct err *err)
 {
     const char *s = json_get_str(j, key, NULL);
 
@@ -75,11 +76,14 @@ static int take_lists(const struct json *j, struct arena *arena, struct order *o
 
 int order_from_json(const struct json *j, struct arena *arena, struct order *ret, struct err *err)
 {
-    struct order o = {.attempt = json_get_int(j, "attempt", 1), .threads = json_get_int(j, "threads", 0)};
+    struct order o = {.attempt = json_get_int(j, "attempt", 1),
+                      .threads = json_get_int(j, "threads", 0)};
 
-    if (take(j, "line", arena, &o.line, err) || take(j, "run", arena, &o.run, err) || take(j, "instance", arena, &o.instance, err) ||
-        take(j, "pipeline_sha256", arena, &o.pipeline_sha256, err) || take(j, "artifacts", arena, &o.artifacts, err) ||
-        take(j, "key", arena, &o.key, err) || take(j, "folder", arena, &o.folder, err) || take(j, "trainer", arena, &o.trainer, err))
+    if (take(j, "line", arena, &o.line, err) || take(j, "run", arena, &o.run, err) ||
+        take(j, "instance", arena, &o.instance, err) ||
+        take(j, "pipeline_sha256", arena, &o.pipeline_sha256, err) ||
+        take(j, "artifacts", arena, &o.artifacts, err) || take(j, "key", arena, &o.key, err) ||
+        take(j, "folder", arena, &o.folder, err) || take(j, "trainer", arena, &o.trainer, err))
         return -1;
     if (take_lists(j, arena, &o, err))
         return -1;

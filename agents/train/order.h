@@ -1,5 +1,5 @@
-/* What the train agent asks of its child: one training of one run, as a JSON file in the run's folder.
- * Nothing of an event goes into a command line.  Pure. */
+/* What the train agent asks of its child: one training of one run, as a JSON file in the run's
+ * folder. Nothing of an event goes into a command line.  Pure. */
 #ifndef TRAIN_ORDER_H
 #define TRAIN_ORDER_H
 
@@ -19,9 +19,11 @@ struct order {
 };
 
 struct json *order_to_json(const struct order *o);
-int order_from_json(const struct json *j, struct arena *arena, struct order *ret, struct err *err) WARN_UNUSED;
+int order_from_json(const struct json *j, struct arena *arena, struct order *ret,
+                    struct err *err) WARN_UNUSED;
 
-/* A result, as stored under the run and emitted: TrainingFinished with the members that its schema has. */
+/* A result, as stored under the run and emitted: TrainingFinished with the members that its schema
+ * has. */
 struct json *result_to_json(const struct training_finished *f);
 
 #endif

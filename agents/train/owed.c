@@ -1,6 +1,6 @@
-/* A line has one run in flight at most.  It is owed until a result is in the log or plan has closed it.
- * Who runs it is no lease: beats only keep a second instance from working for nothing, and two at once
- * would leave one result. */
+/* A line has one run in flight at most.  It is owed until a result is in the log or plan has closed
+ * it. Who runs it is no lease: beats only keep a second instance from working for nothing, and two
+ * at once would leave one result. */
 #include "agents/train/owed.h"
 
 static bool is(const char *a, const char *b)
@@ -35,13 +35,14 @@ static int64_t highest_attempt(const struct line *l, const char *run)
     return highest;
 }
 
-/* Is somebody else at it?  A beat under this instance's own name that it knows nothing of was sent before
- * it was started again: that training died with it. */
+/* Is somebody else at it?  A beat under this instance's own name that it knows nothing of was sent
+ * before it was started again: that training died with it. */
 static bool is_alive(const struct training_progressed *beat, const struct train_view *v)
 {
     if (!beat || is(beat->phase, "ended") || is(beat->instance, v->instance))
         return false;
-    return v->since_beat_ms < TRAIN_DEAD_MS && v->now_unix_ms - beat->progressed_unix_ms < TRAIN_OLD_BEAT_MS;
+    return v->since_beat_ms < TRAIN_DEAD_MS &&
+           v->now_unix_ms - beat->progressed_unix_ms < TRAIN_OLD_BEAT_MS;
 }
 
 void train_find_owed(const struct line *l, const struct train_view *v, struct train_owed *ret)

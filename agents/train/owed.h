@@ -5,14 +5,17 @@
 #include "common/line.h"
 
 enum {
-    TRAIN_BEAT_MS = 2000,        /* between two beats of a run that goes on */
-    TRAIN_DEAD_MS = 15000,       /* without a beat for so long its instance is taken for dead: seven were missed */
-    TRAIN_OLD_BEAT_MS = 120000,  /* a beat with an older wall time was restored from the log; clocks differ by less */
+    TRAIN_BEAT_MS = 2000, /* between two beats of a run that goes on */
+    TRAIN_DEAD_MS =
+        15000, /* without a beat for so long its instance is taken for dead: seven were missed */
+    TRAIN_OLD_BEAT_MS = 120000, /* a beat with an older wall time was restored from the log; clocks
+                                   differ by less */
 };
 
 enum train_owed_kind {
     TRAIN_OWES_NOTHING = 0,
-    TRAIN_OWES_RUN, /* start it as attempt `attempt`, or emit its result when that is in the store */
+    TRAIN_OWES_RUN, /* start it as attempt `attempt`, or emit its result when that is in the store
+                     */
     TRAIN_WAITS     /* another instance is at it: look again in wait_ms */
 };
 struct train_owed {
@@ -21,10 +24,10 @@ struct train_owed {
     int64_t attempt, wait_ms;
 };
 struct train_view {
-    const char *instance;     /* this one */
-    bool is_running_here;     /* the run in flight */
+    const char *instance; /* this one */
+    bool is_running_here; /* the run in flight */
     int64_t now_unix_ms;
-    int64_t since_beat_ms;    /* monotonic, since the newest beat of the run in flight was folded */
+    int64_t since_beat_ms; /* monotonic, since the newest beat of the run in flight was folded */
 };
 void train_find_owed(const struct line *l, const struct train_view *v, struct train_owed *ret);
 /* The newest beat of a run in the fold; NULL. */

@@ -92,7 +92,8 @@ bool progress_scrape(const char *line, struct progress *ret)
 
         if (str_has_prefix(line, "#011"))
             line += 4;
-        else if (take_pair(line, &end, &p)) { /* the last one stands: XGBoost prints the valid rows last */
+        else if (take_pair(line, &end,
+                           &p)) { /* the last one stands: XGBoost prints the valid rows last */
             is_found = true;
             line = end;
         } else {

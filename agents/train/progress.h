@@ -13,10 +13,11 @@ struct progress {
     double value;                    /* NaN none */
 };
 
-void progress_print(const struct progress *p); /* to stdout, at once */
+void progress_print(const struct progress *p);               /* to stdout, at once */
 bool progress_parse(const char *line, struct progress *ret); /* false: some other line */
-/* What an operator's trainer prints as SageMaker's and XGBoost's do: "[12]\tvalid-logloss:0.43", "[12]#011valid-auc:0.9"
- * or "valid-logloss=0.43;".  Sets round, metric and value; false when it says neither. */
+/* What an operator's trainer prints as SageMaker's and XGBoost's do: "[12]\tvalid-logloss:0.43",
+ * "[12]#011valid-auc:0.9" or "valid-logloss=0.43;".  Sets round, metric and value; false when it
+ * says neither. */
 bool progress_scrape(const char *line, struct progress *ret);
 
 #endif

@@ -1,5 +1,5 @@
-/* Child processes: one for each run, in a folder of its own.  A child leaves its result in the store under
- * the run's id; what ends here is only looked at and told. */
+/* Child processes: one for each run, in a folder of its own.  A child leaves its result in the
+ * store under the run's id; what ends here is only looked at and told. */
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -56,7 +56,8 @@ bool train__has_place(struct agent *a, const char *line)
 {
     struct train_self *self = agent_self(a);
 
-    if (self->n_running < (size_t)conf_int(agent_conf(a), "jobs") && (!self->waiting || strcmp(self->waiting->line, line) == 0)) {
+    if (self->n_running < (size_t)conf_int(agent_conf(a), "jobs") &&
+        (!self->waiting || strcmp(self->waiting->line, line) == 0)) {
         waiting_remove(self, line);
         return true;
     }
@@ -116,12 +117,20 @@ static void remove_folder(struct running *r)
 
 /* ---- the end of a child ---- */
 
-int train__put_failure(struct agent *a, const struct order *o, const char *reason, const struct job_result *res, struct err *err)
+int train__put_failure(struct agent *a, const struct order *o, const char *reason,
+                       const struct job_result *res, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
     struct training_finished f = {
-        .line = o->line, .run = o->run, .attempt = o->attempt, .status = "failed", .reason = reason, .trainer = o->trainer,
-        .pipeline_sha256 = o->pipeline_sha256, .snapshots = o->snapshots, .instance = o->instance,
+        .line = o->line,
+        .run = o->run,
+        .attempt = o->attempt,
+        .status = "failed",
+        .reason = reason,
+        .trainer = o->trainer,
+        .pipeline_sha256 = o->pipeline_sha256,
+        .snapshots = o->snapshots,
+        .instance = o->instance,
     };
     struct json *j;
 
@@ -178,7 +187,8 @@ static bool may_retry(struct agent *a, const struct running *r)
     struct unit *u = agent_unit(a, RECORD_TRAINING_PLANNED, r->order.line);
     struct train_unit *own = u && u->is_owned ? train__unit(u) : NULL;
 
-    return own && !(own->retry_run && strcmp(own->retry_run, r->order.run) == 0 && own->tries >= TRAIN_TRIES);
+    return own && !(own->retry_run && strcmp(own->retry_run, r->order.run) == 0 &&
+                    own->tries >= TRAIN_TRIES);
 }
 
 /* Returns true when the run has its result. */
@@ -191,15 +201,18 @@ static bool conclude(struct running *r, const struct job_result *res)
     if (r->is_closed)
         return true; /* nobody waits for it */
     if (res->exit_code == 0) {
-        log_info("train.finished", "run=%s attempt=%lld ms=%lld cpu_ms=%lld", r->order.run, (long long)r->order.attempt, (long long)res->wall_ms, (long long)res->cpu_ms);
+        log_info("train.finished", "run=%s attempt=%lld ms=%lld cpu_ms=%lld", r->order.run,
+                 (long long)r->order.attempt, (long long)res->wall_ms, (long long)res->cpu_ms);
         return true;
     }
     if (r->is_handed_over) {
-        log_info("train.handed_over", "run=%s attempt=%lld", r->order.run, (long long)r->order.attempt);
+        log_info("train.handed_over", "run=%s attempt=%lld", r->order.run,
+                 (long long)r->order.attempt);
         return false;
     }
     reason = reason_of(r, res);
-    log_warn("train.failed", "run=%s attempt=%lld reason=%s", r->order.run, (long long)r->order.attempt, reason);
+    log_warn("train.failed", "run=%s attempt=%lld reason=%s", r->order.run,
+             (long long)r->order.attempt, reason);
     if (res->exit_code == TRAINER_EXIT_RETRY && may_retry(a, r)) {
         ask_for_retry(a, r);
         return false;
@@ -236,7 +249,9 @@ static void on_done(void *ctx, const struct job_result *res)
         u = agent_unit(a, RECORD_TRAINING_PLANNED, r->order.line);
         if (!u || !u->is_owned || (!has_result && r->is_handed_over))
             train__beat(r, "ended"); /* whoever has the line now need not wait for the next beat */
-        agent_count(a, "trainings_total", has_result && res->exit_code == 0 ? "result=\"candidate\"" : "result=\"none\"", 1);
+        agent_count(a, "trainings_total",
+                    has_result && res->exit_code == 0 ? "result=\"candidate\"" : "result=\"none\"",
+                    1);
         remove_folder(r);
         if (u && u->is_owned)
             agent_touch(a, u);
@@ -248,7 +263,8 @@ static void on_done(void *ctx, const struct job_result *res)
 
 /* ---- the start of one ---- */
 
-static int fill_order(struct agent *a, const struct event *plan, int64_t attempt, const struct pipeline *p, struct running *r, struct err *err)
+static int fill_order(struct agent *a, const struct event *plan, int64_t attempt,
+                      const struct pipeline *p, struct running *r, struct err *err)
 {
     const struct training_planned *rec = plan->rec;
     struct train_self *self = agent_self(a);
@@ -258,7 +274,9 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
     struct order *o = &r->order;
 
     for (size_t i = 0; i < rec->snapshots.n; i++)
-        refs[i] = (struct snapshot_ref){arena_strdup(mem, rec->snapshots.items[i].snapshot), arena_strdup(mem, rec->snapshots.items[i].event), rec->snapshots.items[i].rows};
+        refs[i] = (struct snapshot_ref){arena_strdup(mem, rec->snapshots.items[i].snapshot),
+                                        arena_strdup(mem, rec->snapshots.items[i].event),
+                                        rec->snapshots.items[i].rows};
     o->line = arena_strdup(mem, rec->line);
     o->run = arena_strdup(mem, plan->id);
     o->instance = arena_strdup(mem, agent_instance(a));
@@ -267,7 +285,8 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
     o->snapshots = (struct snapshot_ref_list){refs, rec->snapshots.n};
     o->artifacts = agent_artifacts(a)->root;
     o->key = self->key_path;
-    o->folder = arena_printf(mem, "%s/runs/%s.%lld", agent_state_dir(a), o->run, (long long)attempt);
+    o->folder =
+        arena_printf(mem, "%s/runs/%s.%lld", agent_state_dir(a), o->run, (long long)attempt);
     o->trainer = arena_strdup(mem, p->trainer);
     o->threads = conf_int(agent_conf(a), "threads");
     r->correlation = arena_strdup(mem, plan->correlation);
@@ -278,9 +297,12 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
         CLEANUP(buf_fini) struct buf names = {0};
 
         commands_names(&self->commands, &names);
-        return err_inval(err, "trainer '%s' is none that this train agent's operator allows: %.200s", p->trainer, names.data);
+        return err_inval(err,
+                         "trainer '%s' is none that this train agent's operator allows: %.200s",
+                         p->trainer, names.data);
     }
-    return rec->snapshots.n && rec->pipeline_sha256 ? 0 : err_inval(err, "the plan names no snapshots");
+    return rec->snapshots.n && rec->pipeline_sha256 ? 0
+                                                    : err_inval(err, "the plan names no snapshots");
 }
 
 static int write_order(const struct running *r, const char *path, struct err *err)
@@ -292,7 +314,8 @@ static int write_order(const struct running *r, const char *path, struct err *er
 
     json_write(j, 1, false, &text);
     json_free(j);
-    if (fsx_remove_tree(r->order.folder, err) || fsx_mkdirs(r->order.folder, err)) /* left by a crash */
+    if (fsx_remove_tree(r->order.folder, err) ||
+        fsx_mkdirs(r->order.folder, err)) /* left by a crash */
         return -1;
     f = fopen(path, "we");
     ok = f && fwrite(text.data, 1, text.len, f) == text.len;
@@ -301,10 +324,12 @@ static int write_order(const struct running *r, const char *path, struct err *er
     return ok ? 0 : err_io(err, "cannot write %s: %s", path, strerror(errno));
 }
 
-/* Nothing of the agent's environment, which may hold secrets, but what programs need to be found and to run. */
+/* Nothing of the agent's environment, which may hold secrets, but what programs need to be found
+ * and to run. */
 static const char *const *child_env(struct running *r)
 {
-    static const char *const passed[] = {"PATH", "LD_LIBRARY_PATH", "RELEARN_LIBEXEC", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+    static const char *const passed[] = {"PATH",         "LD_LIBRARY_PATH", "RELEARN_LIBEXEC",
+                                         "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS"};
     const char **env = arena_alloc(&r->arena, (ARRAY_LEN(passed) + 4) * sizeof(*env));
     size_t n = 0;
 
@@ -315,7 +340,8 @@ static const char *const *child_env(struct running *r)
             env[n++] = arena_printf(&r->arena, "%s=%s", passed[i], value);
     }
     env[n++] = "LANG=C.UTF-8";
-    env[n++] = "OMP_WAIT_POLICY=PASSIVE"; /* XGBoost's threads else wait by spinning, on cores that others need */
+    env[n++] = "OMP_WAIT_POLICY=PASSIVE"; /* XGBoost's threads else wait by spinning, on cores that
+                                             others need */
     env[n++] = arena_printf(&r->arena, "TMPDIR=%s", r->order.folder);
     return env;
 }
@@ -325,19 +351,23 @@ static int start_child(struct running *r, const struct pipeline *p, struct err *
     struct train_self *self = agent_self(r->agent);
     CLEANUP_FREE char *path = fsx_join(r->order.folder, "order.json");
     const char *argv[] = {self->program, "run", path, NULL};
-    struct job_spec spec = {.argv = argv, .wall_ms = p->wall_ms, .cpu_ms = p->cpu_ms, .memory_bytes = p->memory_bytes};
+    struct job_spec spec = {
+        .argv = argv, .wall_ms = p->wall_ms, .cpu_ms = p->cpu_ms, .memory_bytes = p->memory_bytes};
 
     if (write_order(r, path, err))
         return -1;
     spec.env = child_env(r);
-    r->limits = (struct job_spec){.wall_ms = p->wall_ms, .cpu_ms = p->cpu_ms, .memory_bytes = p->memory_bytes};
+    r->limits = (struct job_spec){
+        .wall_ms = p->wall_ms, .cpu_ms = p->cpu_ms, .memory_bytes = p->memory_bytes};
     return job_start(agent_loop(r->agent), &spec, train__on_line, on_done, r, &r->job, err);
 }
 
-int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt, struct err *err)
+int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt,
+                 struct err *err)
 {
     struct train_self *self = agent_self(a);
-    const struct pipeline *p = agent_pipeline_at(a, EV_REC(plan, training_planned)->pipeline_sha256, err);
+    const struct pipeline *p =
+        agent_pipeline_at(a, EV_REC(plan, training_planned)->pipeline_sha256, err);
     struct running *r;
     struct err why = {0};
 
@@ -346,7 +376,8 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
     r = xcalloc(1, sizeof(*r));
     r->agent = a;
     if (fill_order(a, plan, attempt, p, r, &why) || start_child(r, p, &why)) {
-        int rc = why.next == NEXT_REJECT ? train__put_failure(a, &r->order, why.msg, NULL, err) : err_set(err, why.code, why.next, "%s", why.msg);
+        int rc = why.next == NEXT_REJECT ? train__put_failure(a, &r->order, why.msg, NULL, err)
+                                         : err_set(err, why.code, why.next, "%s", why.msg);
 
         log_warn("train.not_started", "run=%s error=%s", plan->id, why.msg);
         arena_fini(&r->arena);
@@ -358,7 +389,8 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
     r->next = self->running;
     self->running = r;
     self->n_running++;
-    log_info("train.started", "run=%s attempt=%lld pid=%d", r->order.run, (long long)attempt, job_pid(r->job));
+    log_info("train.started", "run=%s attempt=%lld pid=%d", r->order.run, (long long)attempt,
+             job_pid(r->job));
     train__beat(r, "started");
     if (self->n_running == 1)
         loop_timer_start(self->beat_timer, TRAIN_BEAT_MS / 2);

@@ -1,5 +1,6 @@
-/* The train agent's shell: what is owed is found in the fold (owed.c); a run is given to a child process
- * (runs.c), which leaves its result in the store; the result found there is emitted, whoever made it. */
+/* The train agent's shell: what is owed is found in the fold (owed.c); a run is given to a child
+ * process (runs.c), which leaves its result in the store; the result found there is emitted,
+ * whoever made it. */
 #include "agents/train/train.h"
 
 #include <limits.h>
@@ -13,7 +14,8 @@
 
 enum {
     RESULT_MAX_BYTES = 4 << 20,
-    HAND_OVER_MS = 8000, /* before the end of the stop timeout: TERM, five seconds, KILL, and the last beat */
+    HAND_OVER_MS =
+        8000, /* before the end of the stop timeout: TERM, five seconds, KILL, and the last beat */
 };
 
 struct train_unit *train__unit(struct unit *u)
@@ -26,7 +28,8 @@ struct train_unit *train__unit(struct unit *u)
 /* ---- results ---- */
 
 /* The result that a child, here or elsewhere, left under the run.  *ret_found false: none yet. */
-static int emit_result(struct agent *a, struct unit *u, const struct event *plan, bool *ret_found, struct err *err)
+static int emit_result(struct agent *a, struct unit *u, const struct event *plan, bool *ret_found,
+                       struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
     struct emission e = {.record = RECORD_TRAINING_FINISHED, .cause = plan, .about = "run"};
@@ -40,9 +43,13 @@ static int emit_result(struct agent *a, struct unit *u, const struct event *plan
         return err->code == ERR_NOTFOUND ? 0 : -1;
     *ret_found = true;
     j = json_parse(buf_slice(&text), "result", err);
-    if (!j || codec_from_json(RECORD_TRAINING_FINISHED, j, &arena, &e.rec, err) || !record_own_key(RECORD_TRAINING_FINISHED, e.rec) ||
+    if (!j || codec_from_json(RECORD_TRAINING_FINISHED, j, &arena, &e.rec, err) ||
+        !record_own_key(RECORD_TRAINING_FINISHED, e.rec) ||
         strcmp(record_own_key(RECORD_TRAINING_FINISHED, e.rec), u->key) != 0)
-        rc = err_set(err, ERR_IO, NEXT_RETRY, "the result of run %s in the store is damaged; remove its folder and it is trained again", plan->id);
+        rc = err_set(err, ERR_IO, NEXT_RETRY,
+                     "the result of run %s in the store is damaged; remove its folder and it is "
+                     "trained again",
+                     plan->id);
     else
         rc = agent_emit(a, u, &e, err);
     json_free(j);
@@ -56,10 +63,12 @@ static bool is_too_early(struct agent *a, struct unit *u, const char *run)
 {
     const struct train_unit *own = train__unit(u);
 
-    return own->retry_run && strcmp(own->retry_run, run) == 0 && clk_mono_ms(agent_clk(a)) < own->retry_mono_ms;
+    return own->retry_run && strcmp(own->retry_run, run) == 0 &&
+           clk_mono_ms(agent_clk(a)) < own->retry_mono_ms;
 }
 
-static int start_if_free(struct agent *a, struct unit *u, const struct train_owed *owed, struct err *err)
+static int start_if_free(struct agent *a, struct unit *u, const struct train_owed *owed,
+                         struct err *err)
 {
     if (agent_is_stopping(a) || is_too_early(a, u, owed->plan->id) || !train__has_place(a, u->key))
         return 0;
@@ -72,7 +81,8 @@ static void cancel_closed(struct agent *a, const struct unit *u)
     struct train_self *self = agent_self(a);
 
     for (struct running *r = self->running; r; r = r->next)
-        if (strcmp(r->order.line, u->key) == 0 && line_closed(u->line, r->order.run) && !r->is_closed) {
+        if (strcmp(r->order.line, u->key) == 0 && line_closed(u->line, r->order.run) &&
+            !r->is_closed) {
             r->is_closed = true;
             log_info("train.canceled", "run=%s reason=the run was closed", r->order.run);
             train__cancel(r);
@@ -83,7 +93,8 @@ static int reconcile(struct agent *a, struct unit *u, struct err *err)
 {
     const struct event *plan = u->line->in_flight;
     const struct train_unit *own = train__unit(u);
-    struct train_view v = {.instance = agent_instance(a), .now_unix_ms = agent_now_ms(a), .since_beat_ms = INT32_MAX};
+    struct train_view v = {
+        .instance = agent_instance(a), .now_unix_ms = agent_now_ms(a), .since_beat_ms = INT32_MAX};
     struct train_owed owed;
     bool is_found = false;
 
@@ -187,7 +198,8 @@ static int make_key(struct agent *a, struct train_self *self, struct err *err)
 static int open_agent(struct agent *a, struct err *err)
 {
     struct train_self *self = agent_self(a);
-    const char *trainer = conf_str(agent_conf(a), "trainer"), *file = conf_str(agent_conf(a), "trainers");
+    const char *trainer = conf_str(agent_conf(a), "trainer"),
+               *file = conf_str(agent_conf(a), "trainers");
 
     if (trainer && trainer[0] && commands_add(&self->commands, trainer, err))
         return -1;
@@ -195,7 +207,10 @@ static int open_agent(struct agent *a, struct err *err)
         return -1;
     self->program = find_program(agent_conf(a));
     if (access(self->program, X_OK))
-        return err_set(err, ERR_CHILD, NEXT_FATAL, "%s is missing: install it beside this program, or name it by --trainer-program", self->program);
+        return err_set(
+            err, ERR_CHILD, NEXT_FATAL,
+            "%s is missing: install it beside this program, or name it by --trainer-program",
+            self->program);
     self->beat_timer = loop_timer_new(agent_loop(a), train__on_beat_timer, a);
     self->hand_over_timer = loop_timer_new(agent_loop(a), on_hand_over, a);
     sweep(a);
@@ -253,16 +268,38 @@ static void metrics(struct agent *a, struct buf *out)
 
     for (const struct waiting *w = self->waiting; w; w = w->next)
         n++;
-    buf_addf(out, "# TYPE relearn_trainings_running gauge\nrelearn_trainings_running %zu\n# TYPE relearn_trainings_waiting gauge\nrelearn_trainings_waiting %zu\n", self->n_running, n);
+    buf_addf(out,
+             "# TYPE relearn_trainings_running gauge\nrelearn_trainings_running %zu\n# TYPE "
+             "relearn_trainings_waiting gauge\nrelearn_trainings_waiting %zu\n",
+             self->n_running, n);
 }
 
 static const struct conf_option OPTIONS[] = {
-    {.name = "jobs", .type = CONF_INT, .fallback = "1", .meta = "N", .help = "trainings at once in this instance", .min = 1, .max = 256},
-    {.name = "threads", .type = CONF_INT, .fallback = "0", .meta = "N", .help = "threads of one training; 0: one for little data, else all cores", .min = 0, .max = 1024},
-    {.name = "trainer", .meta = "NAME=CMD", .help = "a trainer that pipelines may name: NAME=/path/to/command ARGUMENT..., no shell"},
+    {.name = "jobs",
+     .type = CONF_INT,
+     .fallback = "1",
+     .meta = "N",
+     .help = "trainings at once in this instance",
+     .min = 1,
+     .max = 256},
+    {.name = "threads",
+     .type = CONF_INT,
+     .fallback = "0",
+     .meta = "N",
+     .help = "threads of one training; 0: one for little data, else all cores",
+     .min = 0,
+     .max = 1024},
+    {.name = "trainer",
+     .meta = "NAME=CMD",
+     .help = "a trainer that pipelines may name: NAME=/path/to/command ARGUMENT..., no shell"},
     {.name = "trainers", .meta = "FILE", .help = "a file of such lines, for more than one"},
-    {.name = "trainer-program", .meta = "PATH", .help = "the child process; default: relearn-trainer beside this program"},
-    {.name = "keep-folders", .type = CONF_BOOL, .fallback = "false", .help = "leave the working folders of runs in the state folder, to look into"},
+    {.name = "trainer-program",
+     .meta = "PATH",
+     .help = "the child process; default: relearn-trainer beside this program"},
+    {.name = "keep-folders",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "leave the working folders of runs in the state folder, to look into"},
     {0},
 };
 static const struct agent_input INPUTS[] = {
@@ -274,7 +311,8 @@ static const enum record OUTPUTS[] = {RECORD_TRAINING_FINISHED, RECORD_TRAINING_
 
 const struct agent_spec train_agent = {
     .name = "train",
-    .purpose = "Trains what plan asked for, in child processes: the built-in XGBoost trainer, or one that its operator allows.",
+    .purpose = "Trains what plan asked for, in child processes: the built-in XGBoost trainer, or "
+               "one that its operator allows.",
     .example = "relearn-train --brokers localhost:9092 --share 1/1 --jobs 2",
     .inputs = INPUTS,
     .n_inputs = ARRAY_LEN(INPUTS),

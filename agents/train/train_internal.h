@@ -1,4 +1,5 @@
-/* What the files of the agent's shell share: train.c (reconcile), runs.c (child processes), beats.c. */
+/* What the files of the agent's shell share: train.c (reconcile), runs.c (child processes),
+ * beats.c. */
 #ifndef TRAIN_TRAIN_INTERNAL_H
 #define TRAIN_TRAIN_INTERNAL_H
 
@@ -10,9 +11,9 @@
 #include "common/job.h"
 
 enum {
-    TRAIN_TRIES = 5,          /* of an attempt that may go better another time: about 15 s in all */
-    TRAIN_RETRY_MS = 1000,    /* before the second; doubled each time */
-    TRAIN_TAIL_CHARS = 1500,  /* of what the child said, in the reason of a failed run */
+    TRAIN_TRIES = 5,         /* of an attempt that may go better another time: about 15 s in all */
+    TRAIN_RETRY_MS = 1000,   /* before the second; doubled each time */
+    TRAIN_TAIL_CHARS = 1500, /* of what the child said, in the reason of a failed run */
 };
 
 struct running { /* one child; outlives its line's partition */
@@ -44,10 +45,10 @@ struct train_self {
     bool is_closing;
 };
 
-struct train_unit { /* unit.self */
-    char *beat_run;         /* the newest beat folded, */
-    int64_t beat_mono_ms;   /* and when */
-    char *retry_run;        /* a run whose child asked for another try */
+struct train_unit {       /* unit.self */
+    char *beat_run;       /* the newest beat folded, */
+    int64_t beat_mono_ms; /* and when */
+    char *retry_run;      /* a run whose child asked for another try */
     int64_t retry_mono_ms;
     int tries;
 };
@@ -55,12 +56,14 @@ struct train_unit *train__unit(struct unit *u);
 
 /* runs.c */
 struct running *train__running(struct agent *a, const char *run);
-int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt, struct err *err);
+int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt,
+                 struct err *err);
 bool train__has_place(struct agent *a, const char *line); /* queues the line when not */
 void train__cancel(struct running *r);
 void train__kill_all(struct agent *a); /* at the end: returns when all are reaped */
 /* Leaves a failed result under the run, unless there is one. */
-int train__put_failure(struct agent *a, const struct order *o, const char *reason, const struct job_result *res, struct err *err);
+int train__put_failure(struct agent *a, const struct order *o, const char *reason,
+                       const struct job_result *res, struct err *err);
 
 /* beats.c */
 void train__beat(struct running *r, const char *phase);

@@ -1,10 +1,12 @@
 /* relearn-trainer: what the train agent starts for each run, and what people may call.
  *
- *   relearn-trainer run ORDER.json     one run: read snapshots, fit, check, store, leave the result under the run's id
- *   relearn-trainer train              one fit in SageMaker's layout under SAGEMAKER_BASE_DIR (/opt/ml)
- *   relearn-trainer check MODEL        structure and load of a model file
+ *   relearn-trainer run ORDER.json     one run: read snapshots, fit, check, store, leave the result
+ * under the run's id relearn-trainer train              one fit in SageMaker's layout under
+ * SAGEMAKER_BASE_DIR (/opt/ml) relearn-trainer check MODEL        structure and load of a model
+ * file
  *
- * Progress goes to stdout, one JSON object a line; what is wrong to stderr, the sentence that counts last. */
+ * Progress goes to stdout, one JSON object a line; what is wrong to stderr, the sentence that
+ * counts last. */
 #include "agents/train/trainer.h"
 
 #include <math.h>
@@ -64,11 +66,13 @@ static int read_pipeline(struct run *r, struct err *err)
 
 static int read_rows(struct run *r, struct err *err)
 {
-    size_t n = r->order.snapshots.n, max_rows = r->pipeline->window == WINDOW_ROWS ? (size_t)r->pipeline->window_size : 0;
+    size_t n = r->order.snapshots.n,
+           max_rows = r->pipeline->window == WINDOW_ROWS ? (size_t)r->pipeline->window_size : 0;
 
     r->snapshots = arena_alloc(&r->arena, n * sizeof(struct snapshot *));
     for (size_t i = 0; i < n; i++)
-        if (snapshot_open(&r->artifacts, r->order.snapshots.items[i].snapshot, &r->snapshots[i], err))
+        if (snapshot_open(&r->artifacts, r->order.snapshots.items[i].snapshot, &r->snapshots[i],
+                          err))
             return -1;
     if (matrix_load(&r->artifacts, r->snapshots, n, ROW_TRAIN, max_rows, NULL, &r->train, err))
         return -1;
@@ -79,8 +83,13 @@ static int read_rows(struct run *r, struct err *err)
 
 static int fit(struct run *r, struct err *err)
 {
-    struct fit_input in = {.order = &r->order, .pipeline = r->pipeline, .train = &r->train, .valid = &r->valid};
-    struct finish_input out = {.fit = &in, .fitted = &r->fitted, .snapshots = r->snapshots, .artifacts = &r->artifacts, .key = r->key};
+    struct fit_input in = {
+        .order = &r->order, .pipeline = r->pipeline, .train = &r->train, .valid = &r->valid};
+    struct finish_input out = {.fit = &in,
+                               .fitted = &r->fitted,
+                               .snapshots = r->snapshots,
+                               .artifacts = &r->artifacts,
+                               .key = r->key};
 
     in.seed = hash64(r->order.run, strlen(r->order.run), (uint64_t)r->pipeline->seed);
     trials_of(r->pipeline, in.seed, &r->arena, &in.trials);
@@ -88,7 +97,12 @@ static int fit(struct run *r, struct err *err)
         fit_defaults(&in.trials, &r->arena);
     if (r->order.command.n ? fit_command(&in, &r->fitted, err) : fit_builtin(&in, &r->fitted, err))
         return -1;
-    progress_print(&(struct progress){.phase = "saving", .trial = r->fitted.trials, .trials = r->fitted.trials, .round = r->fitted.rounds, .rounds = r->fitted.rounds, .value = NAN});
+    progress_print(&(struct progress){.phase = "saving",
+                                      .trial = r->fitted.trials,
+                                      .trials = r->fitted.trials,
+                                      .round = r->fitted.rounds,
+                                      .rounds = r->fitted.rounds,
+                                      .value = NAN});
     return finish_store(&out, &r->arena, &r->result, err);
 }
 
@@ -114,8 +128,10 @@ static int put_result(struct run *r, struct err *err)
     f->pipeline_sha256 = r->order.pipeline_sha256;
     f->snapshots = r->order.snapshots;
     f->seconds = (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000;
-    f->cpu_seconds = seconds_of(self.ru_utime) + seconds_of(self.ru_stime) + seconds_of(children.ru_utime) + seconds_of(children.ru_stime);
-    f->max_rss_bytes = (self.ru_maxrss > children.ru_maxrss ? self.ru_maxrss : children.ru_maxrss) * 1024;
+    f->cpu_seconds = seconds_of(self.ru_utime) + seconds_of(self.ru_stime) +
+                     seconds_of(children.ru_utime) + seconds_of(children.ru_stime);
+    f->max_rss_bytes =
+        (self.ru_maxrss > children.ru_maxrss ? self.ru_maxrss : children.ru_maxrss) * 1024;
     f->instance = r->order.instance;
     j = result_to_json(f);
     json_write(j, 1, false, &text);
@@ -154,7 +170,8 @@ static struct trial trial_of(const struct json *params, struct arena *arena)
     const struct json *value;
     const char *key;
 
-    for (void *it = json_next(params, NULL, &key, &value); it; it = json_next(params, it, &key, &value)) {
+    for (void *it = json_next(params, NULL, &key, &value); it;
+         it = json_next(params, it, &key, &value)) {
         struct param *p = &items[t.n++];
 
         *p = (struct param){.name = key, .text = json_str(value, ""), .number = NAN};
@@ -172,7 +189,8 @@ static int train(struct err *err)
     struct fitted f = {0};
     struct order order = {.run = "train", .trainer = "xgboost"};
     struct pipeline pipeline = {0};
-    struct fit_input in = {.order = &order, .pipeline = &pipeline, .train = &l.train, .valid = &l.valid};
+    struct fit_input in = {
+        .order = &order, .pipeline = &pipeline, .train = &l.train, .valid = &l.valid};
     struct trial t;
     int rc = layout_read(base, &l, err);
 
@@ -197,9 +215,11 @@ static int check(const char *path, struct err *err)
     struct xgb *x = NULL;
 
     buf_init(&text, MODEL_MAX_FILE_BYTES);
-    if (fsx_read_file(path, MODEL_MAX_FILE_BYTES, &text, err) || xgb_load(buf_slice(&text), &x, err))
+    if (fsx_read_file(path, MODEL_MAX_FILE_BYTES, &text, err) ||
+        xgb_load(buf_slice(&text), &x, err))
         return -1;
-    printf("%s: %zu bytes, %zu features, %zu outputs a row\n", path, text.len, xgb_features(x), xgb_outputs(x));
+    printf("%s: %zu bytes, %zu features, %zu outputs a row\n", path, text.len, xgb_features(x),
+           xgb_outputs(x));
     xgb_free(x);
     return 0;
 }
@@ -209,7 +229,8 @@ static int check(const char *path, struct err *err)
 static int usage(int code)
 {
     fputs("usage: relearn-trainer run ORDER.json   one run, as the train agent orders it\n"
-          "       relearn-trainer train            one fit in SageMaker's folder layout, root SAGEMAKER_BASE_DIR\n"
+          "       relearn-trainer train            one fit in SageMaker's folder layout, root "
+          "SAGEMAKER_BASE_DIR\n"
           "       relearn-trainer check MODEL      is this model file whole?\n"
           "example: SAGEMAKER_BASE_DIR=/tmp/job relearn-trainer train\n",
           code ? stderr : stdout);

@@ -62,7 +62,8 @@ static bool is_drawn(const uint64_t *drawn, size_t n, uint64_t point)
     return false;
 }
 
-static void draw_points(const struct pipeline *p, uint64_t points, uint64_t seed, struct arena *arena, struct trials *ret)
+static void draw_points(const struct pipeline *p, uint64_t points, uint64_t seed,
+                        struct arena *arena, struct trials *ret)
 {
     uint64_t *drawn = arena_alloc(arena, ret->n * sizeof(*drawn));
     struct rng r;

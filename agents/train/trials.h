@@ -1,4 +1,5 @@
-/* Which parameters are tried: those of the pipeline, or one set for each point of its search.  Pure. */
+/* Which parameters are tried: those of the pipeline, or one set for each point of its search. Pure.
+ */
 #ifndef TRAIN_TRIALS_H
 #define TRAIN_TRIALS_H
 
@@ -12,8 +13,8 @@ struct trials {
     struct trial *items;
     size_t n;
 };
-/* Grid: every point, the last axis runs fastest.  Random: so many different points, by `seed`; the whole grid
- * when it has no more.  All of it lives in the arena and borrows from the pipeline. */
+/* Grid: every point, the last axis runs fastest.  Random: so many different points, by `seed`; the
+ * whole grid when it has no more.  All of it lives in the arena and borrows from the pipeline. */
 void trials_of(const struct pipeline *p, uint64_t seed, struct arena *arena, struct trials *ret);
 /* A value of a trial; NULL when not given. */
 const struct param *trial_get(const struct trial *t, const char *name);

@@ -24,7 +24,9 @@ struct fixture {
     int n_dirs;
 };
 
-static const enum record topics[] = {RECORD_PIPELINE_DECLARED, RECORD_TRAINING_FINISHED, RECORD_MODEL_EVALUATED, RECORD_GATE_DECIDED, RECORD_DEPLOYMENT_CHANGED, RECORD_DEAD_LETTERED};
+static const enum record topics[] = {RECORD_PIPELINE_DECLARED,  RECORD_TRAINING_FINISHED,
+                                     RECORD_MODEL_EVALUATED,    RECORD_GATE_DECIDED,
+                                     RECORD_DEPLOYMENT_CHANGED, RECORD_DEAD_LETTERED};
 
 static const char *topic_of(struct fixture *f, enum record r)
 {
@@ -39,7 +41,8 @@ static int setup(void **state)
     f = (struct fixture){0};
     fake_bus_faults = (struct fake_faults){0};
     fake_bus_reset();
-    sample_run_init(&f.s, TASK_BINARY, "train: {params: {rounds: 10}}\nevaluate: {bootstrap_rounds: 50}\n");
+    sample_run_init(&f.s, TASK_BINARY,
+                    "train: {params: {rounds: 10}}\nevaluate: {bootstrap_rounds: 50}\n");
     sample_run_add(&f.s, 400, 1);
     sample_run_train(&f.s, sample_run_order(&f.s, "run1", NULL), NULL);
     f.model = sample_run_result(&f.s, "run1")->model;
@@ -78,11 +81,23 @@ static int teardown(void **state)
 static void start_agent(struct fixture *f, int i)
 {
     char *dir = arena_printf(&f->s.arena, "%s/data-%d", f->s.dir.path, f->n_dirs++);
-    char *argv[] = {(char *)"relearn-evaluate", (char *)"--brokers", (char *)"none", (char *)"--share", (char *)"1/1", (char *)"--data", dir,
-                    (char *)"--artifacts", f->s.artifacts.root, (char *)"--log-level", (char *)"error", NULL};
+    char *argv[] = {(char *)"relearn-evaluate",
+                    (char *)"--brokers",
+                    (char *)"none",
+                    (char *)"--share",
+                    (char *)"1/1",
+                    (char *)"--data",
+                    dir,
+                    (char *)"--artifacts",
+                    f->s.artifacts.root,
+                    (char *)"--log-level",
+                    (char *)"error",
+                    NULL};
     struct err err = {0};
 
-    if (agent_new(&evaluate_agent, f->s.job.loop, (int)ARRAY_LEN(argv) - 1, argv, &f->agents[i], &err) || agent_start(f->agents[i], &err))
+    if (agent_new(&evaluate_agent, f->s.job.loop, (int)ARRAY_LEN(argv) - 1, argv, &f->agents[i],
+                  &err) ||
+        agent_start(f->agents[i], &err))
         fail_msg("%s", err.msg);
 }
 
@@ -99,36 +114,62 @@ static void append(struct fixture *f, enum record r, const void *rec, const char
     fake_bus_append(topic_of(f, r), 0, slice_str("sample"), buf_slice(&value), headers, 1);
 }
 
-static void candidate(struct fixture *f, const char *run, const char *model, const char *pipeline_sha256)
+static void candidate(struct fixture *f, const char *run, const char *model,
+                      const char *pipeline_sha256)
 {
-    const struct training_finished m = {.line = "sample", .run = run, .attempt = 1, .status = "candidate", .model = model, .trainer = "xgboost",
-                                        .pipeline_sha256 = pipeline_sha256, .snapshots = {f->s.refs, f->s.n_refs}, .instance = "train-1"};
+    const struct training_finished m = {.line = "sample",
+                                        .run = run,
+                                        .attempt = 1,
+                                        .status = "candidate",
+                                        .model = model,
+                                        .trainer = "xgboost",
+                                        .pipeline_sha256 = pipeline_sha256,
+                                        .snapshots = {f->s.refs, f->s.n_refs},
+                                        .instance = "train-1"};
 
     append(f, RECORD_TRAINING_FINISHED, &m, arena_printf(&f->s.arena, "model-%s", run));
 }
 
 static void serve(struct fixture *f, int64_t generation)
 {
-    const struct route route = {.generation = generation, .model = f->model, .role = "champion", .weight = 1};
-    const struct deployment_changed d = {.line = "sample", .kind = "changed", .base = generation - 1, .generation = generation, .action = "replace", .routes = {&route, 1}, .reason = "x", .until_unix_ms = ABSENT_I64};
+    const struct route route = {
+        .generation = generation, .model = f->model, .role = "champion", .weight = 1};
+    const struct deployment_changed d = {.line = "sample",
+                                         .kind = "changed",
+                                         .base = generation - 1,
+                                         .generation = generation,
+                                         .action = "replace",
+                                         .routes = {&route, 1},
+                                         .reason = "x",
+                                         .until_unix_ms = ABSENT_I64};
 
-    append(f, RECORD_DEPLOYMENT_CHANGED, &d, arena_printf(&f->s.arena, "generation-%d", (int)generation));
+    append(f, RECORD_DEPLOYMENT_CHANGED, &d,
+           arena_printf(&f->s.arena, "generation-%d", (int)generation));
 }
 
 static void ask_again(struct fixture *f, const char *run, const char *id)
 {
-    const struct gate_decided d = {.line = "sample", .base = 0, .run = run, .model_event = arena_printf(&f->s.arena, "model-%s", run), .verdict = "again", .reason = "x", .by = "policy", .deadline_unix_ms = ABSENT_I64};
+    const struct gate_decided d = {.line = "sample",
+                                   .base = 0,
+                                   .run = run,
+                                   .model_event = arena_printf(&f->s.arena, "model-%s", run),
+                                   .verdict = "again",
+                                   .reason = "x",
+                                   .by = "policy",
+                                   .deadline_unix_ms = ABSENT_I64};
 
     append(f, RECORD_GATE_DECIDED, &d, id);
 }
 
-static const struct model_evaluated *evaluation_at(struct fixture *f, int64_t offset, const char **ret_id, const char **ret_cause)
+static const struct model_evaluated *evaluation_at(struct fixture *f, int64_t offset,
+                                                   const char **ret_id, const char **ret_cause)
 {
     const struct bus_message *m = fake_bus_at("relearn.evaluations", 0, offset);
     const void *rec = NULL;
     struct err err = {0};
 
-    if (codec_decode(f->codec, RECORD_MODEL_EVALUATED, (struct slice){m->value, m->value_n}, &f->s.arena, &rec, &err))
+    if (codec_decode(f->codec, RECORD_MODEL_EVALUATED, (struct slice){m->value, m->value_n},
+                     &f->s.arena, &rec, &err))
         fail_msg("%s", err.msg);
     for (size_t i = 0; i < m->n_headers; i++) {
         if (ret_id && strcmp(m->headers[i].name, "ce_id") == 0)
@@ -224,7 +265,8 @@ static void what_can_never_be_evaluated_is_answered_too(void **state)
     struct fixture *f = *state;
     const struct model_evaluated *e;
 
-    candidate(f, "run1", f->s.pipeline->sha256, f->s.pipeline->sha256); /* bytes that are no manifest */
+    candidate(f, "run1", f->s.pipeline->sha256,
+              f->s.pipeline->sha256); /* bytes that are no manifest */
     candidate(f, "run2", f->model, "no digest");
     start_agent(f, 0);
     e = await(f, 2, NULL);
@@ -254,7 +296,8 @@ static void two_instances_and_a_restart_say_the_same(void **state)
 
 static void faults_of_the_bus_change_nothing(void **state)
 {
-    static const struct fake_faults faults[] = {{.refuse_produce = 2}, {.lose = 2}, {.drop_ack = 2}, {.duplicate = 2}, {.delay_steps = 5}};
+    static const struct fake_faults faults[] = {
+        {.refuse_produce = 2}, {.lose = 2}, {.drop_ack = 2}, {.duplicate = 2}, {.delay_steps = 5}};
 
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
         struct fixture *f;

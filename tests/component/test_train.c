@@ -29,7 +29,9 @@ struct fixture {
     int n_dirs;
 };
 
-static const enum record topics[] = {RECORD_PIPELINE_DECLARED, RECORD_TRAINING_PLANNED, RECORD_TRAINING_FINISHED, RECORD_TRAINING_PROGRESSED, RECORD_DEAD_LETTERED};
+static const enum record topics[] = {RECORD_PIPELINE_DECLARED, RECORD_TRAINING_PLANNED,
+                                     RECORD_TRAINING_FINISHED, RECORD_TRAINING_PROGRESSED,
+                                     RECORD_DEAD_LETTERED};
 
 static const char *topic_of(struct fixture *f, enum record r)
 {
@@ -81,50 +83,95 @@ static void end(struct fixture *f)
 static void start_agent(struct fixture *f, int i)
 {
     char *dir = arena_printf(&f->s.arena, "%s/data-%d", f->s.dir.path, f->n_dirs++);
-    char *program = arena_printf(&f->s.arena, "%s/relearn-trainer", getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin");
+    char *program = arena_printf(&f->s.arena, "%s/relearn-trainer",
+                                 getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin");
     char *name = arena_printf(&f->s.arena, "train-%d", i + 1);
-    char *argv[] = {(char *)"relearn-train", (char *)"--brokers", (char *)"none", (char *)"--share", (char *)"1/1", (char *)"--data", dir,
-                    (char *)"--artifacts", f->s.artifacts.root, (char *)"--log-level", (char *)"error", (char *)"--instance", name,
-                    (char *)"--trainer-program", program, (char *)"--trainer", (char *)(uintptr_t)(f->trainer ? f->trainer : ""), NULL};
+    char *argv[] = {(char *)"relearn-train",
+                    (char *)"--brokers",
+                    (char *)"none",
+                    (char *)"--share",
+                    (char *)"1/1",
+                    (char *)"--data",
+                    dir,
+                    (char *)"--artifacts",
+                    f->s.artifacts.root,
+                    (char *)"--log-level",
+                    (char *)"error",
+                    (char *)"--instance",
+                    name,
+                    (char *)"--trainer-program",
+                    program,
+                    (char *)"--trainer",
+                    (char *)(uintptr_t)(f->trainer ? f->trainer : ""),
+                    NULL};
     struct err err = {0};
 
-    if (agent_new(&train_agent, f->s.job.loop, (int)ARRAY_LEN(argv) - 1, argv, &f->agents[i], &err) || agent_start(f->agents[i], &err))
+    if (agent_new(&train_agent, f->s.job.loop, (int)ARRAY_LEN(argv) - 1, argv, &f->agents[i],
+                  &err) ||
+        agent_start(f->agents[i], &err))
         fail_msg("%s", err.msg);
 }
 
 /* ---- the log ---- */
 
-static void append(struct fixture *f, enum record r, const void *rec, const char *id, const char *cause)
+static void append(struct fixture *f, enum record r, const void *rec, const char *id,
+                   const char *cause)
 {
     CLEANUP(buf_fini) struct buf value = {0};
-    struct bus_header headers[] = {{.name = "ce_id", .value = id, .n = strlen(id)}, {.name = "ce_causationid", .value = cause, .n = cause ? strlen(cause) : 0}};
+    struct bus_header headers[] = {
+        {.name = "ce_id", .value = id, .n = strlen(id)},
+        {.name = "ce_causationid", .value = cause, .n = cause ? strlen(cause) : 0}};
     struct err err = {0};
 
     if (codec_encode(f->codec, r, rec, &value, &err))
         fail_msg("%s", err.msg);
-    fake_bus_append(topic_of(f, r), 0, slice_str("sample"), buf_slice(&value), headers, cause ? 2 : 1);
+    fake_bus_append(topic_of(f, r), 0, slice_str("sample"), buf_slice(&value), headers,
+                    cause ? 2 : 1);
 }
 
 static void plan(struct fixture *f, const char *id, int64_t base)
 {
-    const struct training_planned p = {.line = "sample", .kind = "requested", .base = base, .run = id, .trigger = "dataset", .reason = "x", .pipeline_sha256 = f->s.pipeline->sha256,
-                                       .snapshots = {f->s.refs, f->s.n_refs}, .rows = 140, .until_unix_ms = ABSENT_I64, .deadline_unix_ms = ABSENT_I64};
+    const struct training_planned p = {.line = "sample",
+                                       .kind = "requested",
+                                       .base = base,
+                                       .run = id,
+                                       .trigger = "dataset",
+                                       .reason = "x",
+                                       .pipeline_sha256 = f->s.pipeline->sha256,
+                                       .snapshots = {f->s.refs, f->s.n_refs},
+                                       .rows = 140,
+                                       .until_unix_ms = ABSENT_I64,
+                                       .deadline_unix_ms = ABSENT_I64};
 
     append(f, RECORD_TRAINING_PLANNED, &p, id, NULL);
 }
 
 static void close_run(struct fixture *f, const char *run, const char *id)
 {
-    const struct training_planned p = {.line = "sample", .kind = "closed", .base = ABSENT_I64, .run = run, .outcome = "expired", .reason = "x", .until_unix_ms = ABSENT_I64, .deadline_unix_ms = ABSENT_I64};
+    const struct training_planned p = {.line = "sample",
+                                       .kind = "closed",
+                                       .base = ABSENT_I64,
+                                       .run = run,
+                                       .outcome = "expired",
+                                       .reason = "x",
+                                       .until_unix_ms = ABSENT_I64,
+                                       .deadline_unix_ms = ABSENT_I64};
 
     append(f, RECORD_TRAINING_PLANNED, &p, id, run);
 }
 
 static void beat(struct fixture *f, const char *run, const char *instance, const char *phase)
 {
-    const struct training_progressed p = {.line = "sample", .run = run, .attempt = 1, .instance = instance, .phase = phase, .value = NAN, .progressed_unix_ms = clk_unix_ms(&clk_system)};
+    const struct training_progressed p = {.line = "sample",
+                                          .run = run,
+                                          .attempt = 1,
+                                          .instance = instance,
+                                          .phase = phase,
+                                          .value = NAN,
+                                          .progressed_unix_ms = clk_unix_ms(&clk_system)};
 
-    append(f, RECORD_TRAINING_PROGRESSED, &p, arena_printf(&f->s.arena, "beat-%s-%s-%s", run, instance, phase), run);
+    append(f, RECORD_TRAINING_PROGRESSED, &p,
+           arena_printf(&f->s.arena, "beat-%s-%s-%s", run, instance, phase), run);
 }
 
 static const void *record_at(struct fixture *f, enum record r, int64_t offset)
@@ -147,7 +194,12 @@ static int64_t distinct_results(struct fixture *f)
         bool is_new = true;
 
         for (int64_t k = 0; k < i; k++)
-            is_new = is_new && strcmp(((const struct training_finished *)record_at(f, RECORD_TRAINING_FINISHED, i))->run, ((const struct training_finished *)record_at(f, RECORD_TRAINING_FINISHED, k))->run) != 0;
+            is_new =
+                is_new &&
+                strcmp(((const struct training_finished *)record_at(f, RECORD_TRAINING_FINISHED, i))
+                           ->run,
+                       ((const struct training_finished *)record_at(f, RECORD_TRAINING_FINISHED, k))
+                           ->run) != 0;
         n += is_new;
     }
     return n;
@@ -169,7 +221,8 @@ static const struct training_finished *await_results(struct fixture *f, int64_t 
 {
     f->awaited = n;
     if (!loop_until(f->s.job.loop, has_results, f, WAIT_MS))
-        fail_msg("%lld results came, %lld were awaited", (long long)distinct_results(f), (long long)n);
+        fail_msg("%lld results came, %lld were awaited", (long long)distinct_results(f),
+                 (long long)n);
     assert_int_equal(distinct_results(f), n);
     return record_at(f, RECORD_TRAINING_FINISHED, fake_bus_end("relearn.models", 0) - 1);
 }
@@ -184,7 +237,9 @@ static bool has_begun(void *ctx)
 static const char SLOW[] = "train: {trainer: mine}\n";
 static void use_slow_trainer(struct fixture *f)
 {
-    CLEANUP_FREE char *text = xasprintf("#!/bin/sh\necho run >>%s/ran\nwhile [ ! -f %s/go ]; do sleep 0.05; done\nexec cp %s/model.ubj model/\n", f->s.dir.path, f->s.dir.path, f->s.dir.path);
+    CLEANUP_FREE char *text = xasprintf("#!/bin/sh\necho run >>%s/ran\nwhile [ ! -f %s/go ]; do "
+                                        "sleep 0.05; done\nexec cp %s/model.ubj model/\n",
+                                        f->s.dir.path, f->s.dir.path, f->s.dir.path);
     CLEANUP(buf_fini) struct buf model = {0};
     const char *path = tmpdir_write_str(&f->s.dir, "slow.sh", text);
     const struct training_finished *made;
@@ -192,7 +247,8 @@ static void use_slow_trainer(struct fixture *f)
     struct err err = {0};
 
     assert_int_equal(chmod(path, 0755), 0);
-    sample_run_train(&f->s, sample_run_order(&f->s, "teacher", NULL), NULL); /* its model is copied */
+    sample_run_train(&f->s, sample_run_order(&f->s, "teacher", NULL),
+                     NULL); /* its model is copied */
     made = sample_run_result(&f->s, "teacher");
     {
         CLEANUP(buf_fini) struct buf manifest = {0};
@@ -200,7 +256,10 @@ static void use_slow_trainer(struct fixture *f)
 
         assert_int_equal(artifacts_get(&f->s.artifacts, made->model, 1 << 20, &manifest, &err), 0);
         j = json_parse(buf_slice(&manifest), "manifest", &err);
-        assert_int_equal(artifacts_get(&f->s.artifacts, json_get_str(json_get(j, "file"), "sha256", ""), 1 << 24, &model, &err), 0);
+        assert_int_equal(artifacts_get(&f->s.artifacts,
+                                       json_get_str(json_get(j, "file"), "sha256", ""), 1 << 24,
+                                       &model, &err),
+                         0);
         json_free(j);
     }
     tmpdir_write(&f->s.dir, "model.ubj", model.data, model.len);
@@ -238,7 +297,9 @@ static void a_plan_becomes_a_candidate_and_its_position_is_committed(void **stat
     assert_int_equal(m->snapshots.n, 1);
     assert_string_equal(m->instance, "train-1");
     assert_int_equal(fake_bus_position("relearn.train", "relearn.plans", 0), 1);
-    assert_string_equal(((const struct training_progressed *)record_at(&f, RECORD_TRAINING_PROGRESSED, 0))->phase, "started");
+    assert_string_equal(
+        ((const struct training_progressed *)record_at(&f, RECORD_TRAINING_PROGRESSED, 0))->phase,
+        "started");
     assert_int_equal(fake_bus_end("relearn.deadletters", 0), 0);
     end(&f);
 }
@@ -264,7 +325,9 @@ static void a_failed_training_is_a_result_with_the_childs_words(void **state)
 
     (void)state;
     begin(&f, "train: {trainer: mine}\n");
-    f.trainer = arena_printf(&f.s.arena, "mine=%s", tmpdir_write_str(&f.s.dir, "bad.sh", "#!/bin/sh\necho 'column x9 is gone' >&2\nexit 4\n"));
+    f.trainer = arena_printf(
+        &f.s.arena, "mine=%s",
+        tmpdir_write_str(&f.s.dir, "bad.sh", "#!/bin/sh\necho 'column x9 is gone' >&2\nexit 4\n"));
     assert_int_equal(chmod(tmpdir_join(&f.s.dir, "bad.sh"), 0755), 0);
     plan(&f, "run1", 0);
     start_agent(&f, 0);
@@ -291,7 +354,9 @@ static void a_trainer_that_nobody_allowed_is_refused(void **state)
     start_agent(&f, 0);
     m = await_results(&f, 1);
     assert_string_equal(m->status, "failed");
-    assert_string_equal(m->reason, "trainer 'other' is none that this train agent's operator allows: xgboost, mine");
+    assert_string_equal(
+        m->reason,
+        "trainer 'other' is none that this train agent's operator allows: xgboost, mine");
     end(&f);
 }
 
@@ -361,7 +426,9 @@ static void a_closed_run_is_given_up(void **state)
     plan(&f, "run2", 1);
     tmpdir_write_str(&f.s.dir, "go", "");
     await_results(&f, 1);
-    assert_string_equal(((const struct training_finished *)record_at(&f, RECORD_TRAINING_FINISHED, 0))->run, "run2");
+    assert_string_equal(
+        ((const struct training_finished *)record_at(&f, RECORD_TRAINING_FINISHED, 0))->run,
+        "run2");
     end(&f);
 }
 
@@ -400,7 +467,8 @@ static void a_stop_lets_the_run_finish(void **state)
 /* Lost, repeated and refused on the way out: in the end there is each result once. */
 static void faults_of_the_bus_change_nothing(void **state)
 {
-    static const struct fake_faults faults[] = {{.refuse_produce = 2}, {.lose = 2}, {.drop_ack = 2}, {.duplicate = 2}, {.delay_steps = 5}};
+    static const struct fake_faults faults[] = {
+        {.refuse_produce = 2}, {.lose = 2}, {.drop_ack = 2}, {.duplicate = 2}, {.delay_steps = 5}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {

@@ -22,7 +22,8 @@
 #include "tests/support/sample_rows.h"
 #include "tests/support/sample_run.h"
 
-static const char PLAIN[] = "train: {params: {max_depth: 3, eta: 0.3, rounds: 12, subsample: 0.8}}\n";
+static const char PLAIN[] =
+    "train: {params: {max_depth: 3, eta: 0.3, rounds: 12, subsample: 0.8}}\n";
 
 static struct model *open_ok(struct sample_run *s, const char *digest)
 {
@@ -40,7 +41,8 @@ static struct xgb *load_ok(struct sample_run *s, const struct model *m)
     struct err err = {0};
     struct xgb *x = NULL;
 
-    if (artifacts_get(&s->artifacts, m->file, MODEL_MAX_FILE_BYTES, &text, &err) || xgb_load(buf_slice(&text), &x, &err))
+    if (artifacts_get(&s->artifacts, m->file, MODEL_MAX_FILE_BYTES, &text, &err) ||
+        xgb_load(buf_slice(&text), &x, &err))
         fail_msg("%s", err.msg);
     return x;
 }
@@ -61,7 +63,8 @@ static void check_profile(struct sample_run *s, const struct model *m)
     assert_true(p->columns[2].missing > 0);
     assert_string_equal(p->columns[SAMPLE_COLUMNS].name, "prediction");
     assert_int_equal(p->columns[SAMPLE_COLUMNS].category, m->task == TASK_MULTICLASS);
-    assert_int_equal(p->columns[SAMPLE_COLUMNS].count, 180); /* valid and test rows of both snapshots */
+    assert_int_equal(p->columns[SAMPLE_COLUMNS].count,
+                     180); /* valid and test rows of both snapshots */
     profile_free(p);
 }
 
@@ -87,7 +90,8 @@ static void a_run_of_each_task_leaves_a_signed_model_with_its_profile(void **sta
         assert_int_equal(f->rounds, 12);
         assert_int_equal(f->trials, 1);
         assert_int_equal(f->params.n, 4);
-        assert_string_equal(f->metrics.items[0].name, t == TASK_REGRESSION ? "valid_rmse" : "valid_logloss");
+        assert_string_equal(f->metrics.items[0].name,
+                            t == TASK_REGRESSION ? "valid_rmse" : "valid_logloss");
         assert_true(f->seconds > 0 && f->max_rss_bytes > 1 << 20);
         m = open_ok(&s, f->model);
         assert_true(strlen(m->signature) == 128 && strlen(m->public_key) == 64);
@@ -112,11 +116,14 @@ static void the_same_run_elsewhere_gives_the_same_digest(void **state)
         struct sample_run s;
         const char *order;
 
-        sample_run_init(&s, TASK_BINARY, "train: {params: {rounds: 10, subsample: 0.7}, search: {by: random, trials: 3, over: {max_depth: [2, 3, 4, 5], eta: [0.1, 0.3]}}}\n");
+        sample_run_init(&s, TASK_BINARY,
+                        "train: {params: {rounds: 10, subsample: 0.7}, search: {by: random, "
+                        "trials: 3, over: {max_depth: [2, 3, 4, 5], eta: [0.1, 0.3]}}}\n");
         sample_run_add(&s, 300, 1);
         order = sample_run_order(&s, "run1", NULL);
         /* the same key, as the instances of one installation share */
-        tmpdir_write_str(&s.dir, "train.key", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
+        tmpdir_write_str(&s.dir, "train.key",
+                         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
         sample_run_train(&s, order, NULL);
         str_copy(digests[i], DIGEST_HEX_SIZE, sample_run_result(&s, "run1")->model);
         sample_run_fini(&s);
@@ -131,7 +138,9 @@ static void a_search_keeps_the_best_trial(void **state)
     struct model *m;
 
     (void)state;
-    sample_run_init(&s, TASK_BINARY, "train: {params: {rounds: 3}, search: {over: {max_depth: [1, 4], eta: [0.0001, 0.5]}}}\n");
+    sample_run_init(
+        &s, TASK_BINARY,
+        "train: {params: {rounds: 3}, search: {over: {max_depth: [1, 4], eta: [0.0001, 0.5]}}}\n");
     sample_run_add(&s, 600, 1);
     sample_run_train(&s, sample_run_order(&s, "run1", NULL), NULL);
     f = sample_run_result(&s, "run1");
@@ -165,7 +174,11 @@ static void a_result_that_is_there_stays(void **state)
     (void)state;
     sample_run_init(&s, TASK_BINARY, PLAIN);
     sample_run_add(&s, 200, 1);
-    assert_int_equal(artifacts_put_run(&s.artifacts, "run1", slice_str("{\"line\":\"sample\",\"run\":\"run1\",\"status\":\"failed\",\"reason\":\"first\"}"), &err), 0);
+    assert_int_equal(artifacts_put_run(&s.artifacts, "run1",
+                                       slice_str("{\"line\":\"sample\",\"run\":\"run1\",\"status\":"
+                                                 "\"failed\",\"reason\":\"first\"}"),
+                                       &err),
+                     0);
     sample_run_train(&s, sample_run_order(&s, "run1", NULL), NULL);
     assert_int_equal(s.job.r.exit_code, 0);
     assert_string_equal(sample_run_result(&s, "run1")->reason, "first");
@@ -207,7 +220,8 @@ static void limits_stop_it(void **state)
     struct sample_run s;
 
     (void)state;
-    sample_run_init(&s, TASK_BINARY, "train: {params: {max_depth: 8, eta: 0.01, rounds: 100000}}\n");
+    sample_run_init(&s, TASK_BINARY,
+                    "train: {params: {max_depth: 8, eta: 0.01, rounds: 100000}}\n");
     sample_run_add(&s, 20000, 1);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char sentence[256];
@@ -245,29 +259,37 @@ static const char *script(struct sample_run *s, const char *name, const char *te
     return path;
 }
 
-/* The built-in trainer in SageMaker's layout is a trainer like any other: the same model comes out. */
+/* The built-in trainer in SageMaker's layout is a trainer like any other: the same model comes out.
+ */
 static void an_operators_trainer_is_run_for_each_trial(void **state)
 {
-    static const char text[] = "#!/bin/sh\n"
-                               "set -e\n"
-                               "test \"$SM_CHANNEL_VALIDATION\" = \"$SAGEMAKER_BASE_DIR/input/data/validation\"\n"
-                               "test -f \"$SM_CHANNEL_TRAIN/features.npy\"\n"
-                               "grep -q '\"max_depth\": \"[14]\"' \"$SM_INPUT_CONFIG_DIR/hyperparameters.json\"\n"
-                               "test \"$(pwd -P)\" = \"$(cd \"$SAGEMAKER_BASE_DIR\" && pwd -P)\"\n"
-                               "test \"$1 $2\" = 'two words'\n"
-                               "printf '[6]\\tvalid-logloss:0.25\\n'\n"
-                               "exec \"$RELEARN_TRAINER_FOR_TEST\" train\n";
+    static const char text[] =
+        "#!/bin/sh\n"
+        "set -e\n"
+        "test \"$SM_CHANNEL_VALIDATION\" = \"$SAGEMAKER_BASE_DIR/input/data/validation\"\n"
+        "test -f \"$SM_CHANNEL_TRAIN/features.npy\"\n"
+        "grep -q '\"max_depth\": \"[14]\"' \"$SM_INPUT_CONFIG_DIR/hyperparameters.json\"\n"
+        "test \"$(pwd -P)\" = \"$(cd \"$SAGEMAKER_BASE_DIR\" && pwd -P)\"\n"
+        "test \"$1 $2\" = 'two words'\n"
+        "printf '[6]\\tvalid-logloss:0.25\\n'\n"
+        "exec \"$RELEARN_TRAINER_FOR_TEST\" train\n";
     const struct training_finished *f;
     const char *command[] = {NULL, "two", "words", NULL};
     CLEANUP_FREE char *wrapped = NULL;
+    CLEANUP_FREE char *bin =
+        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL);
     struct sample_run s;
     struct model *m;
 
     (void)state;
-    sample_run_init(&s, TASK_MULTICLASS, "train: {trainer: mine, params: {rounds: 5, eta: 0.5}, search: {over: {max_depth: [1, 4]}}}\n");
+    sample_run_init(&s, TASK_MULTICLASS,
+                    "train: {trainer: mine, params: {rounds: 5, eta: 0.5}, search: {over: "
+                    "{max_depth: [1, 4]}}}\n");
     sample_run_add(&s, 600, 1);
-    wrapped = xasprintf("#!/bin/sh\nexport RELEARN_TRAINER_FOR_TEST=%s/relearn-trainer\nexec /bin/sh %s \"$@\"\n",
-                        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL), script(&s, "trainer.sh", text));
+    wrapped = xasprintf(
+        "#!/bin/sh\nexport RELEARN_TRAINER_FOR_TEST=%s/relearn-trainer\nexec /bin/sh %s \"$@\"\n",
+        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL),
+        script(&s, "trainer.sh", text));
     command[0] = script(&s, "wrapped.sh", wrapped);
     sample_run_train(&s, sample_run_order(&s, "run1", command), NULL);
     if (s.job.r.exit_code)
@@ -279,7 +301,8 @@ static void an_operators_trainer_is_run_for_each_trial(void **state)
     assert_true(json_get_num(m->params, "max_depth", 0) == 4);
     assert_string_equal(m->format, "ubj");
     assert_true(m->shape.n_classes == 3);
-    assert_non_null(strstr(job_run_lines(&s.job), "\"round\":7,\"rounds\":0,\"metric\":\"valid-logloss\",\"value\":0.25"));
+    assert_non_null(strstr(job_run_lines(&s.job),
+                           "\"round\":7,\"rounds\":0,\"metric\":\"valid-logloss\",\"value\":0.25"));
     model_free(m);
     sample_run_fini(&s);
 }
@@ -289,7 +312,8 @@ static void what_an_operators_trainer_does_wrong_is_said(void **state)
     static const struct {
         const char *text, *says, *tail;
     } rows[] = {
-        {"echo 'no such column' >&2; echo 'bad column' >output/failure; exit 3", "trainer 'mine': ", "no such column"},
+        {"echo 'no such column' >&2; echo 'bad column' >output/failure; exit 3",
+         "trainer 'mine': ", "no such column"},
         {"echo 'bad column' >output/failure; exit 3", "bad column", "bad column"},
         {"exit 0", "left neither model/model.ubj nor model/model.json", ""},
         {"echo '{\"learner\":{}}' >model/model.json", "version is missing or wrong", ""},

@@ -37,14 +37,16 @@ static void fill(struct matrix *m, enum task task, size_t rows, struct rng *r)
 
         for (size_t j = 0; j < SAMPLE_COLUMNS; j++)
             row[j] = (float)rng_double(r);
-        m->y[i] = label_of(task, 0.8 * (double)row[0] + 0.8 * (double)row[1] + 0.4 * (double)row[2], r);
+        m->y[i] =
+            label_of(task, 0.8 * (double)row[0] + 0.8 * (double)row[1] + 0.4 * (double)row[2], r);
         if (rng_below(r, 10) == 0)
             row[2] = NAN;
         m->hash[i] = rng_next(r);
     }
 }
 
-void sample_rows_init(struct sample_rows *s, enum task task, size_t train, size_t valid, uint64_t seed)
+void sample_rows_init(struct sample_rows *s, enum task task, size_t train, size_t valid,
+                      uint64_t seed)
 {
     struct rng r;
 

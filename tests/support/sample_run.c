@@ -23,8 +23,12 @@ void sample_run_init(struct sample_run *s, enum task task, const char *more)
 
     *s = (struct sample_run){.task = task};
     tmpdir_init(&s->dir);
-    buf_addf(&yaml, "apiVersion: relearn/v1\nkind: Pipeline\nname: sample\ndataset: {name: sample, label: y}\ntask: %s\n%s", task_str(task), more);
-    if (artifacts_open(tmpdir_join(&s->dir, "artifacts"), &s->artifacts, &err) || pipeline_parse(buf_slice(&yaml), "sample", &s->pipeline, &err) ||
+    buf_addf(&yaml,
+             "apiVersion: relearn/v1\nkind: Pipeline\nname: sample\ndataset: {name: sample, label: "
+             "y}\ntask: %s\n%s",
+             task_str(task), more);
+    if (artifacts_open(tmpdir_join(&s->dir, "artifacts"), &s->artifacts, &err) ||
+        pipeline_parse(buf_slice(&yaml), "sample", &s->pipeline, &err) ||
         artifacts_put(&s->artifacts, yaml.data, yaml.len, digest, &err))
         fail_msg("%s", err.msg);
     assert_string_equal(digest, s->pipeline->sha256);
@@ -45,7 +49,8 @@ const char *sample_run_add(struct sample_run *s, size_t rows, uint64_t seed)
 {
     static const char *const classes[] = {"a", "b", "c", NULL}, *const two[] = {"a", "b", NULL};
     static const struct sample_column columns[SAMPLE_COLUMNS] = {
-        {.name = "x0"}, {.name = "x1"}, {.name = "x2"}, {.name = "x3"}, {.name = "x4"}, {.name = "x5"},
+        {.name = "x0"}, {.name = "x1"}, {.name = "x2"},
+        {.name = "x3"}, {.name = "x4"}, {.name = "x5"},
     };
     CLEANUP_FREE uint8_t *split = xcalloc(rows + 1, sizeof(*split));
     struct snapshot *snapshot;
@@ -55,11 +60,22 @@ const char *sample_run_add(struct sample_run *s, size_t rows, uint64_t seed)
     sample_rows_init(&sample, s->task, rows, 0, seed);
     for (size_t i = 0; i < rows; i++)
         split[i] = i * 100 < rows * 70 ? ROW_TRAIN : i * 100 < rows * 85 ? ROW_VALID : ROW_TEST;
-    snapshot = sample_snapshot_put(&s->artifacts, &(struct sample_snapshot){
-        .task = s->task, .classes = s->task == TASK_BINARY ? two : s->task == TASK_MULTICLASS ? classes : NULL, .columns = columns,
-        .n_columns = SAMPLE_COLUMNS, .rows = rows, .x = sample.train.x, .y = sample.train.y, .split = split, .first_hash = seed * 1000000,
-    });
-    s->refs[s->n_refs++] = (struct snapshot_ref){arena_strdup(&s->arena, snapshot->digest), "event", (int64_t)rows};
+    snapshot =
+        sample_snapshot_put(&s->artifacts, &(struct sample_snapshot){
+                                               .task = s->task,
+                                               .classes = s->task == TASK_BINARY       ? two
+                                                          : s->task == TASK_MULTICLASS ? classes
+                                                                                       : NULL,
+                                               .columns = columns,
+                                               .n_columns = SAMPLE_COLUMNS,
+                                               .rows = rows,
+                                               .x = sample.train.x,
+                                               .y = sample.train.y,
+                                               .split = split,
+                                               .first_hash = seed * 1000000,
+                                           });
+    s->refs[s->n_refs++] =
+        (struct snapshot_ref){arena_strdup(&s->arena, snapshot->digest), "event", (int64_t)rows};
     snapshot_free(snapshot);
     sample_rows_fini(&sample);
     return s->refs[s->n_refs - 1].snapshot;
@@ -68,8 +84,15 @@ const char *sample_run_add(struct sample_run *s, size_t rows, uint64_t seed)
 const char *sample_run_order(struct sample_run *s, const char *run, const char *const *command)
 {
     struct order o = {
-        .line = "sample", .run = run, .instance = "train-1", .pipeline_sha256 = s->pipeline->sha256, .attempt = 1, .snapshots = {s->refs, s->n_refs},
-        .artifacts = s->artifacts.root, .key = tmpdir_join(&s->dir, "train.key"), .trainer = command ? "mine" : "xgboost",
+        .line = "sample",
+        .run = run,
+        .instance = "train-1",
+        .pipeline_sha256 = s->pipeline->sha256,
+        .attempt = 1,
+        .snapshots = {s->refs, s->n_refs},
+        .artifacts = s->artifacts.root,
+        .key = tmpdir_join(&s->dir, "train.key"),
+        .trainer = command ? "mine" : "xgboost",
     };
     CLEANUP(buf_fini) struct buf text = {0};
     struct err err = {0};
@@ -92,7 +115,8 @@ void sample_run_train(struct sample_run *s, const char *order, const struct job_
     CLEANUP_FREE char *program = fsx_join(bin ? bin : "build/bin", "relearn-trainer");
     const char *argv[] = {program, "run", order, NULL}, *env[8];
     struct job_spec spec = limits ? *limits : (struct job_spec){0};
-    static const char *const passed[] = {"PATH", "RELEARN_LIBEXEC", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+    static const char *const passed[] = {"PATH", "RELEARN_LIBEXEC", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+                                         "LSAN_OPTIONS"};
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(passed); i++)

@@ -25,7 +25,8 @@ void sample_run_init(struct sample_run *s, enum task task, const char *more);
 void sample_run_fini(struct sample_run *s);
 /* One more snapshot: 70 % train, 15 % valid, 15 % test rows, in order; its digest. */
 const char *sample_run_add(struct sample_run *s, size_t rows, uint64_t seed);
-/* Path of an order file for all snapshots.  command: words of an operator's trainer, NULL: the built-in one. */
+/* Path of an order file for all snapshots.  command: words of an operator's trainer, NULL: the
+ * built-in one. */
 const char *sample_run_order(struct sample_run *s, const char *run, const char *const *command);
 /* relearn-trainer run ORDER to its end; limits may be NULL.  s->job.r has how it ended. */
 void sample_run_train(struct sample_run *s, const char *order, const struct job_spec *limits);

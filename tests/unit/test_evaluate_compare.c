@@ -22,9 +22,12 @@ static float x[ROWS * COLUMNS] = {
 static float y[ROWS] = {0, 1, 0, 1, 0, 1, 0, 1};
 static char *kinds[] = {(char *)"a", (char *)"b", (char *)"c"};
 static struct snapshot_column columns[COLUMNS] = {
-    {.name = (char *)"amount"}, {.name = (char *)"kind", .type = COLUMN_CATEGORY, .categories = kinds, .n_categories = 3}, {.name = (char *)"open", .type = COLUMN_BOOL},
+    {.name = (char *)"amount"},
+    {.name = (char *)"kind", .type = COLUMN_CATEGORY, .categories = kinds, .n_categories = 3},
+    {.name = (char *)"open", .type = COLUMN_BOOL},
 };
-static const struct matrix sample = {.rows = ROWS, .n_columns = COLUMNS, .columns = columns, .x = x, .y = y};
+static const struct matrix sample = {
+    .rows = ROWS, .n_columns = COLUMNS, .columns = columns, .x = x, .y = y};
 
 static const char *text_of(const struct row_slices *s, struct arena *arena)
 {
@@ -46,7 +49,8 @@ static void a_column_is_cut_by_its_values(void **state)
     } rows[] = {
         {"kind", "kind=a:017 kind=b:234 kind=c:5 kind=missing:6 "},
         {"open", "open=false:0246 open=true:1357 "},
-        {"amount", "amount=10:0 amount=20:1 amount=30:2 amount=40:3 amount=50:4 amount=60:5 amount=80:7 amount=missing:6 "},
+        {"amount", "amount=10:0 amount=20:1 amount=30:2 amount=40:3 amount=50:4 amount=60:5 "
+                   "amount=80:7 amount=missing:6 "},
         {"none", ""},
     };
 
@@ -86,7 +90,8 @@ static void many_numbers_are_cut_by_quartiles(void **state)
 static void only_the_most_frequent_categories_are_slices(void **state)
 {
     char *names[40], text[40][8];
-    struct snapshot_column column = {.name = (char *)"c", .type = COLUMN_CATEGORY, .categories = names, .n_categories = 40};
+    struct snapshot_column column = {
+        .name = (char *)"c", .type = COLUMN_CATEGORY, .categories = names, .n_categories = 40};
     struct matrix m = {.rows = 400, .n_columns = 1, .columns = &column};
     struct arena arena = {0};
     struct row_slices s;
@@ -118,13 +123,17 @@ static struct pipeline *pipeline(const char *more)
     struct pipeline *p = NULL;
     struct err err = {0};
 
-    buf_addf(&yaml, "apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: d, label: y}\ntask: binary\n%s", more);
+    buf_addf(&yaml,
+             "apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: d, label: y}\ntask: "
+             "binary\n%s",
+             more);
     if (pipeline_parse(buf_slice(&yaml), "p", &p, &err))
         fail_msg("%s", err.msg);
     return p;
 }
 
-static const struct evaluation_metric *find(const struct evaluation_metric_list *l, const char *metric, const char *slice)
+static const struct evaluation_metric *find(const struct evaluation_metric_list *l,
+                                            const char *metric, const char *slice)
 {
     for (size_t i = 0; i < l->n; i++)
         if (strcmp(l->items[i].metric, metric) == 0 && strcmp(l->items[i].slice, slice) == 0)
@@ -133,13 +142,20 @@ static const struct evaluation_metric *find(const struct evaluation_metric_list 
     return NULL;
 }
 
-static const double candidate[ROWS] = {0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4, 0.6}, champion[ROWS] = {0.4, 0.6, 0.6, 0.4, 0.4, 0.6, 0.4, 0.6};
+static const double candidate[ROWS] = {0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4, 0.6},
+                    champion[ROWS] = {0.4, 0.6, 0.6, 0.4, 0.4, 0.6, 0.4, 0.6};
 
 static void both_are_measured_on_all_rows_and_on_each_slice(void **state)
 {
-    struct pipeline *p = pipeline("evaluate: {metrics: [accuracy, logloss, auc], slices: [kind], confidence: 0.9, bootstrap_rounds: 200}\n"
+    struct pipeline *p = pipeline("evaluate: {metrics: [accuracy, logloss, auc], slices: [kind], "
+                                  "confidence: 0.9, bootstrap_rounds: 200}\n"
                                   "gate: {rules: [{metric: accuracy, at_least: 0.5}]}");
-    struct comparison c = {.pipeline = p, .rows = &sample, .k = 1, .candidate = candidate, .champion = champion, .seed = 1};
+    struct comparison c = {.pipeline = p,
+                           .rows = &sample,
+                           .k = 1,
+                           .candidate = candidate,
+                           .champion = champion,
+                           .seed = 1};
     struct evaluation_metric_list list;
     const struct evaluation_metric *m;
     struct arena arena = {0};
@@ -170,7 +186,8 @@ static void both_are_measured_on_all_rows_and_on_each_slice(void **state)
 static void without_a_champion_the_interval_is_the_candidates_own(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [logloss], bootstrap_rounds: 200}");
-    struct comparison c = {.pipeline = p, .rows = &sample, .k = 1, .candidate = candidate, .seed = 1};
+    struct comparison c = {
+        .pipeline = p, .rows = &sample, .k = 1, .candidate = candidate, .seed = 1};
     struct evaluation_metric_list list;
     const struct evaluation_metric *m;
     struct arena arena = {0};
@@ -183,7 +200,8 @@ static void without_a_champion_the_interval_is_the_candidates_own(void **state)
     assert_null(m->undefined);
     c.why_no_champion = "it is for another task";
     compare(&c, &arena, &list);
-    assert_string_equal(find(&list, "logloss", "all")->undefined, "champion: it is for another task");
+    assert_string_equal(find(&list, "logloss", "all")->undefined,
+                        "champion: it is for another task");
     arena_fini(&arena);
     pipeline_free(p);
 }
@@ -192,13 +210,19 @@ static void an_absent_slice_and_no_rows_are_said(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [logloss], slices: [colour]}");
     struct matrix none = sample;
-    struct comparison c = {.pipeline = p, .rows = &sample, .k = 1, .candidate = candidate, .champion = champion, .seed = 1};
+    struct comparison c = {.pipeline = p,
+                           .rows = &sample,
+                           .k = 1,
+                           .candidate = candidate,
+                           .champion = champion,
+                           .seed = 1};
     struct evaluation_metric_list list;
     struct arena arena = {0};
 
     (void)state;
     compare(&c, &arena, &list);
-    assert_string_equal(find(&list, "logloss", "colour=")->undefined, "no such column among the features");
+    assert_string_equal(find(&list, "logloss", "colour=")->undefined,
+                        "no such column among the features");
     none.rows = 0;
     c.rows = &none;
     compare(&c, &arena, &list);
@@ -211,7 +235,12 @@ static void an_absent_slice_and_no_rows_are_said(void **state)
 static void the_seed_decides_the_interval(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [logloss], bootstrap_rounds: 100}");
-    struct comparison c = {.pipeline = p, .rows = &sample, .k = 1, .candidate = candidate, .champion = champion, .seed = 1};
+    struct comparison c = {.pipeline = p,
+                           .rows = &sample,
+                           .k = 1,
+                           .candidate = candidate,
+                           .champion = champion,
+                           .seed = 1};
     struct evaluation_metric_list first, again, other;
     struct arena arena = {0};
 
@@ -220,7 +249,8 @@ static void the_seed_decides_the_interval(void **state)
     compare(&c, &arena, &again);
     c.seed = 2;
     compare(&c, &arena, &other);
-    assert_true(first.items[0].low == again.items[0].low && first.items[0].high == again.items[0].high);
+    assert_true(first.items[0].low == again.items[0].low &&
+                first.items[0].high == again.items[0].high);
     assert_true(first.items[0].low != other.items[0].low);
     arena_fini(&arena);
     pipeline_free(p);

@@ -23,9 +23,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct event *fold(struct line *l, enum record r, const void *rec, const struct event *cause, const char *about)
+static const struct event *fold(struct line *l, enum record r, const void *rec,
+                                const struct event *cause, const char *about)
 {
-    struct event *ev = make_event(&(struct event_parts){.type = r, .rec = rec, .cause = cause, .about = about});
+    struct event *ev =
+        make_event(&(struct event_parts){.type = r, .rec = rec, .cause = cause, .about = about});
     char id[64];
 
     snprintf(id, sizeof(id), "%s", ev->id);
@@ -35,15 +37,22 @@ static const struct event *fold(struct line *l, enum record r, const void *rec, 
 
 static const struct event *model(struct line *l, const char *run, const char *status)
 {
-    const struct training_finished f = {.line = "p", .run = run, .status = status, .model = "m", .pipeline_sha256 = "ff"};
+    const struct training_finished f = {
+        .line = "p", .run = run, .status = status, .model = "m", .pipeline_sha256 = "ff"};
 
     return fold(l, RECORD_TRAINING_FINISHED, &f, NULL, run);
 }
 
 static void serve(struct line *l, int64_t generation, const char *digest)
 {
-    const struct route route = {.generation = generation, .model = digest, .role = "champion", .weight = 1};
-    const struct deployment_changed d = {.line = "p", .kind = "changed", .base = l->deployments_base, .generation = generation, .action = "replace", .routes = {&route, 1}};
+    const struct route route = {
+        .generation = generation, .model = digest, .role = "champion", .weight = 1};
+    const struct deployment_changed d = {.line = "p",
+                                         .kind = "changed",
+                                         .base = l->deployments_base,
+                                         .generation = generation,
+                                         .action = "replace",
+                                         .routes = {&route, 1}};
     char about[16];
 
     snprintf(about, sizeof(about), "g%d", (int)generation);
@@ -93,8 +102,11 @@ static void a_failed_training_is_owed_nothing(void **state)
 static void only_the_first_result_of_a_run_counts(void **state)
 {
     struct line *l = *state;
-    const struct training_finished second = {.line = "p", .run = "r1", .status = "candidate", .model = "m2"};
-    struct event *ev = make_event(&(struct event_parts){.type = RECORD_TRAINING_FINISHED, .rec = &second, .about = "second"}), copy = *ev;
+    const struct training_finished second = {
+        .line = "p", .run = "r1", .status = "candidate", .model = "m2"};
+    struct event *ev = make_event(&(struct event_parts){
+                     .type = RECORD_TRAINING_FINISHED, .rec = &second, .about = "second"}),
+                 copy = *ev;
     char id[64];
     struct evaluate_owed o;
 
@@ -133,7 +145,8 @@ static void other_decisions_and_void_ones_ask_for_nothing(void **state)
 {
     struct line *l = *state;
     const struct event *m = model(l, "r1", "candidate");
-    struct gate_decided d = {.line = "p", .base = 0, .run = "r1", .model_event = m->id, .verdict = "promote"};
+    struct gate_decided d = {
+        .line = "p", .base = 0, .run = "r1", .model_event = m->id, .verdict = "promote"};
     struct event *late, copy;
     struct evaluate_owed o;
     char id[64];
@@ -141,7 +154,8 @@ static void other_decisions_and_void_ones_ask_for_nothing(void **state)
     evaluated(l, m, 0);
     assert_true(evaluate_is_answered(l, fold(l, RECORD_GATE_DECIDED, &d, NULL, "promote")));
     d.verdict = "again"; /* on a base that is gone */
-    late = make_event(&(struct event_parts){.type = RECORD_GATE_DECIDED, .rec = &d, .about = "late"});
+    late =
+        make_event(&(struct event_parts){.type = RECORD_GATE_DECIDED, .rec = &d, .about = "late"});
     copy = *late;
     snprintf(id, sizeof(id), "%s", late->id);
     copy.id = id;
@@ -154,7 +168,8 @@ static void other_decisions_and_void_ones_ask_for_nothing(void **state)
 static void again_for_a_candidate_that_nobody_knows_asks_for_nothing(void **state)
 {
     struct line *l = *state;
-    const struct gate_decided d = {.line = "p", .base = 0, .run = "r9", .model_event = "e9", .verdict = "again"};
+    const struct gate_decided d = {
+        .line = "p", .base = 0, .run = "r9", .model_event = "e9", .verdict = "again"};
     struct evaluate_owed o;
 
     assert_true(evaluate_is_answered(l, fold(l, RECORD_GATE_DECIDED, &d, NULL, "again")));

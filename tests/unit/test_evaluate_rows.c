@@ -48,10 +48,13 @@ static int teardown(void **state)
 }
 
 /* 70 % train, 10 % valid, 20 % test, in order; row i has the hash first + i. */
-static const char *put_snapshot(struct fixture *f, enum task task, size_t rows, uint64_t seed, uint64_t first, const char *const *classes)
+static const char *put_snapshot(struct fixture *f, enum task task, size_t rows, uint64_t seed,
+                                uint64_t first, const char *const *classes)
 {
     static const char *const two[] = {"a", "b", NULL}, *const three[] = {"a", "b", "c", NULL};
-    static const struct sample_column columns[SAMPLE_COLUMNS] = {{.name = "x0"}, {.name = "x1"}, {.name = "x2"}, {.name = "x3"}, {.name = "x4"}, {.name = "x5"}};
+    static const struct sample_column columns[SAMPLE_COLUMNS] = {{.name = "x0"}, {.name = "x1"},
+                                                                 {.name = "x2"}, {.name = "x3"},
+                                                                 {.name = "x4"}, {.name = "x5"}};
     CLEANUP_FREE uint8_t *split = xcalloc(rows, sizeof(*split));
     struct sample_rows sample;
     struct snapshot *s;
@@ -61,9 +64,19 @@ static const char *put_snapshot(struct fixture *f, enum task task, size_t rows, 
     for (size_t i = 0; i < rows; i++)
         split[i] = i * 10 < rows * 7 ? ROW_TRAIN : i * 10 < rows * 8 ? ROW_VALID : ROW_TEST;
     s = sample_snapshot_put(&f->a, &(struct sample_snapshot){
-        .task = task, .classes = classes ? classes : task == TASK_BINARY ? two : task == TASK_MULTICLASS ? three : NULL, .columns = columns,
-        .n_columns = SAMPLE_COLUMNS, .rows = rows, .x = sample.train.x, .y = sample.train.y, .split = split, .first_hash = first,
-    });
+                                       .task = task,
+                                       .classes = classes                   ? classes
+                                                  : task == TASK_BINARY     ? two
+                                                  : task == TASK_MULTICLASS ? three
+                                                                            : NULL,
+                                       .columns = columns,
+                                       .n_columns = SAMPLE_COLUMNS,
+                                       .rows = rows,
+                                       .x = sample.train.x,
+                                       .y = sample.train.y,
+                                       .split = split,
+                                       .first_hash = first,
+                                   });
     digest = arena_strdup(&f->arena, s->digest);
     snapshot_free(s);
     sample_rows_fini(&sample);
@@ -80,7 +93,8 @@ static char **copy_strings(char *const *items, size_t n)
 }
 
 /* A model trained on the training rows of some snapshots; its digest. */
-static const char *put_model(struct fixture *f, enum task task, const char *const *digests, size_t n, int rounds)
+static const char *put_model(struct fixture *f, enum task task, const char *const *digests,
+                             size_t n, int rounds)
 {
     struct snapshot *snapshots[4] = {NULL};
     struct model *m = xcalloc(1, sizeof(*m));
@@ -95,7 +109,8 @@ static const char *put_model(struct fixture *f, enum task task, const char *cons
     for (size_t i = 0; i < n; i++)
         if (snapshot_open(&f->a, digests[i], &snapshots[i], &err))
             fail_msg("%s", err.msg);
-    if (matrix_load(&f->a, snapshots, n, ROW_TRAIN, 0, NULL, &train, &err) || xgb_train(&train, NULL, task, &p, NULL, NULL, &text, &kept, &best, &err) ||
+    if (matrix_load(&f->a, snapshots, n, ROW_TRAIN, 0, NULL, &train, &err) ||
+        xgb_train(&train, NULL, task, &p, NULL, NULL, &text, &kept, &best, &err) ||
         artifacts_put(&f->a, text.data, text.len, m->file, &err))
         fail_msg("%s", err.msg);
     m->line = xstrdup("p");
@@ -135,7 +150,8 @@ static struct model *open_ok(struct fixture *f, const char *digest)
 
 /* ---- rows ---- */
 
-static void rows_of(struct fixture *f, const char *const *tests, size_t n, const char *candidate, const char *champion, struct test_rows *ret)
+static void rows_of(struct fixture *f, const char *const *tests, size_t n, const char *candidate,
+                    const char *champion, struct test_rows *ret)
 {
     struct model *a = open_ok(f, candidate), *b = champion ? open_ok(f, champion) : NULL;
     struct err err = {0};
@@ -149,8 +165,10 @@ static void rows_of(struct fixture *f, const char *const *tests, size_t n, const
 static void all_test_rows_are_taken_when_no_row_is_repeated(void **state)
 {
     struct fixture *f = *state;
-    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL), put_snapshot(f, TASK_BINARY, 50, 2, 2000, NULL)};
-    const char *candidate = put_model(f, TASK_BINARY, digests, 2, 2), *champion = put_model(f, TASK_BINARY, digests, 1, 2);
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL),
+                             put_snapshot(f, TASK_BINARY, 50, 2, 2000, NULL)};
+    const char *candidate = put_model(f, TASK_BINARY, digests, 2, 2),
+               *champion = put_model(f, TASK_BINARY, digests, 1, 2);
     struct test_rows rows;
 
     rows_of(f, digests, 2, candidate, champion, &rows);
@@ -169,8 +187,10 @@ static void all_test_rows_are_taken_when_no_row_is_repeated(void **state)
 static void rows_that_were_learned_elsewhere_are_left_out(void **state)
 {
     struct fixture *f = *state;
-    /* rows 1000..1099, tests 1080..1099; then the same published again with 50 more: 1000..1149, tests 1120..1149 */
-    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL), put_snapshot(f, TASK_BINARY, 150, 1, 1000, NULL)};
+    /* rows 1000..1099, tests 1080..1099; then the same published again with 50 more: 1000..1149,
+     * tests 1120..1149 */
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL),
+                             put_snapshot(f, TASK_BINARY, 150, 1, 1000, NULL)};
     const char *candidate = put_model(f, TASK_BINARY, digests, 2, 2);
     struct test_rows rows;
 
@@ -187,7 +207,8 @@ static void what_the_champion_learned_is_left_out_for_both(void **state)
     struct fixture *f = *state;
     const char *fresh[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL)};
     const char *old[] = {put_snapshot(f, TASK_BINARY, 100, 2, 1030, NULL)}; /* learned 1030..1109 */
-    const char *candidate = put_model(f, TASK_BINARY, fresh, 1, 2), *champion = put_model(f, TASK_BINARY, old, 1, 2);
+    const char *candidate = put_model(f, TASK_BINARY, fresh, 1, 2),
+               *champion = put_model(f, TASK_BINARY, old, 1, 2);
     struct test_rows rows;
 
     rows_of(f, fresh, 1, candidate, champion, &rows);
@@ -200,7 +221,8 @@ static void what_the_champion_learned_is_left_out_for_both(void **state)
 static void a_row_of_two_test_splits_counts_once(void **state)
 {
     struct fixture *f = *state;
-    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL), put_snapshot(f, TASK_BINARY, 100, 2, 1010, NULL)};
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 100, 1, 1000, NULL),
+                             put_snapshot(f, TASK_BINARY, 100, 2, 1010, NULL)};
     const char *other[] = {put_snapshot(f, TASK_BINARY, 100, 3, 9000, NULL)};
     const char *candidate = put_model(f, TASK_BINARY, other, 1, 2);
     struct test_rows rows;
@@ -232,7 +254,15 @@ static void rows_that_are_alike_by_nature_are_kept(void **state)
         CLEANUP_FREE char *tmp = NULL;
         struct err err = {0};
 
-        s[k] = sample_snapshot_put(&f->a, &(struct sample_snapshot){.task = TASK_BINARY, .classes = classes, .columns = column, .n_columns = 1, .rows = 100, .x = x, .y = y, .split = split, .first_hash = (uint64_t)k});
+        s[k] = sample_snapshot_put(&f->a, &(struct sample_snapshot){.task = TASK_BINARY,
+                                                                    .classes = classes,
+                                                                    .columns = column,
+                                                                    .n_columns = 1,
+                                                                    .rows = 100,
+                                                                    .x = x,
+                                                                    .y = y,
+                                                                    .split = split,
+                                                                    .first_hash = (uint64_t)k});
         for (int i = 0; i < 100; i++)
             hash[i] = (uint64_t)(i % 2); /* equal rows have equal hashes; 0 is one too */
         tmp = artifacts_tmp(&f->a, "hash", &err);
@@ -258,7 +288,10 @@ static struct pipeline *pipeline(enum task task)
     struct pipeline *p = NULL;
     struct err err = {0};
 
-    buf_addf(&yaml, "apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: d, label: y}\ntask: %s\nevaluate: {bootstrap_rounds: 50}", task_str(task));
+    buf_addf(&yaml,
+             "apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: d, label: y}\ntask: "
+             "%s\nevaluate: {bootstrap_rounds: 50}",
+             task_str(task));
     if (pipeline_parse(buf_slice(&yaml), "p", &p, &err))
         fail_msg("%s", err.msg);
     return p;
@@ -273,10 +306,19 @@ static const struct evaluation_metric *metric_of(const struct evaluation *e, con
     return NULL;
 }
 
-static struct evaluation evaluation(struct fixture *f, const struct pipeline *p, const char *const *snapshots, size_t n, const char *candidate, const char *champion)
+static struct evaluation evaluation(struct fixture *f, const struct pipeline *p,
+                                    const char *const *snapshots, size_t n, const char *candidate,
+                                    const char *champion)
 {
-    return (struct evaluation){.artifacts = &f->a, .pipeline = p, .line = "p", .run = "run1", .model = candidate, .model_event = "ev1",
-                               .snapshots = {snapshots, n}, .against = champion ? 3 : 0, .champion = champion};
+    return (struct evaluation){.artifacts = &f->a,
+                               .pipeline = p,
+                               .line = "p",
+                               .run = "run1",
+                               .model = candidate,
+                               .model_event = "ev1",
+                               .snapshots = {snapshots, n},
+                               .against = champion ? 3 : 0,
+                               .champion = champion};
 }
 
 static void a_better_model_is_seen_to_be_better(void **state)
@@ -284,7 +326,8 @@ static void a_better_model_is_seen_to_be_better(void **state)
     struct fixture *f = *state;
 
     for (enum task t = TASK_BINARY; t <= TASK_REGRESSION; t++) {
-        const char *digests[] = {put_snapshot(f, t, 600, 1, 1000, NULL), put_snapshot(f, t, 600, 2, 3000, NULL)};
+        const char *digests[] = {put_snapshot(f, t, 600, 1, 1000, NULL),
+                                 put_snapshot(f, t, 600, 2, 3000, NULL)};
         const char *good = put_model(f, t, digests, 2, 30), *bad = put_model(f, t, digests, 1, 1);
         const char *name = t == TASK_REGRESSION ? "rmse" : "logloss";
         struct pipeline *p = pipeline(t);
@@ -318,8 +361,10 @@ static void classes_are_matched_by_name(void **state)
 {
     static const char *const swapped[] = {"b", "a", NULL};
     struct fixture *f = *state;
-    const char *digests[] = {put_snapshot(f, TASK_BINARY, 600, 1, 1000, NULL)}, *other[] = {put_snapshot(f, TASK_BINARY, 600, 1, 9000, swapped)};
-    const char *candidate = put_model(f, TASK_BINARY, digests, 1, 20), *champion = put_model(f, TASK_BINARY, other, 1, 20);
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 600, 1, 1000, NULL)},
+               *other[] = {put_snapshot(f, TASK_BINARY, 600, 1, 9000, swapped)};
+    const char *candidate = put_model(f, TASK_BINARY, digests, 1, 20),
+               *champion = put_model(f, TASK_BINARY, other, 1, 20);
     struct pipeline *p = pipeline(TASK_BINARY);
     struct evaluation e = evaluation(f, p, digests, 1, candidate, champion);
 
@@ -334,9 +379,11 @@ static void classes_are_matched_by_name(void **state)
 static void a_champion_of_another_task_is_no_baseline(void **state)
 {
     struct fixture *f = *state;
-    const char *digests[] = {put_snapshot(f, TASK_BINARY, 300, 1, 1000, NULL)}, *other[] = {put_snapshot(f, TASK_REGRESSION, 300, 1, 9000, NULL)};
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 300, 1, 1000, NULL)},
+               *other[] = {put_snapshot(f, TASK_REGRESSION, 300, 1, 9000, NULL)};
     struct pipeline *p = pipeline(TASK_BINARY);
-    struct evaluation e = evaluation(f, p, digests, 1, put_model(f, TASK_BINARY, digests, 1, 5), put_model(f, TASK_REGRESSION, other, 1, 5));
+    struct evaluation e = evaluation(f, p, digests, 1, put_model(f, TASK_BINARY, digests, 1, 5),
+                                     put_model(f, TASK_REGRESSION, other, 1, 5));
 
     evaluation_run(&e);
     assert_int_equal(e.rc, 0);

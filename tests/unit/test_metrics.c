@@ -42,9 +42,12 @@ static const double w25[] = {1.1, 0.2, 0.8, 0.9, 1, 0.2, 0.2, 1.1, 0.2, 0.3, 0.7
     0.4, 0.8, 0.6, 0.2};
 /* clang-format on */
 
-static const struct metric_input binary = {.p = p40, .y = y40, .rows = 40, .k = 1, .task = TASK_BINARY};
-static const struct metric_input several = {.p = p3, .y = y3, .rows = 30, .k = 3, .task = TASK_MULTICLASS};
-static const struct metric_input values = {.p = p25, .y = y25, .rows = 25, .k = 1, .task = TASK_REGRESSION};
+static const struct metric_input binary = {
+    .p = p40, .y = y40, .rows = 40, .k = 1, .task = TASK_BINARY};
+static const struct metric_input several = {
+    .p = p3, .y = y3, .rows = 30, .k = 3, .task = TASK_MULTICLASS};
+static const struct metric_input values = {
+    .p = p25, .y = y25, .rows = 25, .k = 1, .task = TASK_REGRESSION};
 
 static void values_are_those_of_scikit_learn(void **state)
 {
@@ -60,10 +63,12 @@ static void values_are_those_of_scikit_learn(void **state)
         {METRIC_BRIER, &binary, w40, 0.13874499999999998, 0.13704168039538714},
         {METRIC_F1, &binary, w40, 0.78947368421052633, 0.7820773930753564},
         {METRIC_ACCURACY, &several, w3, 0.6333333333333333, 0.61073825503355705},
-        {METRIC_AUC, &several, w3, 0.78853525630794896, 0.77692914777436506}, /* roc_auc_score(multi_class="ovr") */
+        {METRIC_AUC, &several, w3, 0.78853525630794896,
+         0.77692914777436506}, /* roc_auc_score(multi_class="ovr") */
         {METRIC_LOGLOSS, &several, w3, 0.83085854169549445, 0.88206772114152843},
-        {METRIC_BRIER, &several, w3, 0.50132786666666673, 0.53319893959731546}, /* mean of squared distances, by NumPy */
-        {METRIC_F1, &several, w3, 0.61777777777777776, 0.60451281200189477},   /* average="macro" */
+        {METRIC_BRIER, &several, w3, 0.50132786666666673,
+         0.53319893959731546}, /* mean of squared distances, by NumPy */
+        {METRIC_F1, &several, w3, 0.61777777777777776, 0.60451281200189477}, /* average="macro" */
         {METRIC_MAE, &values, w25, 0.55280015869140586, 0.62438841456131888},
         {METRIC_RMSE, &values, w25, 0.73170461212803217, 0.81474098207166612},
         {METRIC_R2, &values, w25, 0.94334435856186882, 0.91005584310870136},
@@ -106,8 +111,10 @@ static void a_sure_and_wrong_answer_costs_no_more_than_the_clip(void **state)
 
 static void what_cannot_be_told_is_undefined_with_a_reason(void **state)
 {
-    static const double half[] = {0.5, 0.4, 0.6}, bad[] = {0.5, (double)NAN, 0.1}, three[] = {.2, .3, .5, .2, .3, .5, .1, .1, .8};
-    static const float ones[] = {1, 1, 1}, zeros[] = {0, 0, 0}, mixed[] = {0, 1, 0}, no_label[] = {0, (float)NAN, 1}, third[] = {0, 1, 2}, part[] = {0, 1, 0.5f};
+    static const double half[] = {0.5, 0.4, 0.6}, bad[] = {0.5, (double)NAN, 0.1},
+                        three[] = {.2, .3, .5, .2, .3, .5, .1, .1, .8};
+    static const float ones[] = {1, 1, 1}, zeros[] = {0, 0, 0}, mixed[] = {0, 1, 0},
+                       no_label[] = {0, (float)NAN, 1}, third[] = {0, 1, 2}, part[] = {0, 1, 0.5f};
     static const double no_weight[] = {0, 0, 0}, negative[] = {1, -1, 1};
     static const struct {
         enum metric m;
@@ -119,15 +126,33 @@ static void what_cannot_be_told_is_undefined_with_a_reason(void **state)
         {METRIC_F1, {.p = half, .y = zeros, .rows = 3, .k = 1}, "no row is of the positive class"},
         {METRIC_LOGLOSS, {.p = half, .y = mixed, .rows = 0, .k = 1}, "no rows"},
         {METRIC_LOGLOSS, {.p = bad, .y = mixed, .rows = 3, .k = 1}, "a prediction is not finite"},
-        {METRIC_ACCURACY, {.p = half, .y = no_label, .rows = 3, .k = 1}, "a row has no usable label"},
-        {METRIC_ACCURACY, {.p = half, .y = third, .rows = 3, .k = 1}, "a label is no class of the model"},
-        {METRIC_ACCURACY, {.p = half, .y = part, .rows = 3, .k = 1}, "a label is no class of the model"},
-        {METRIC_BRIER, {.p = half, .y = mixed, .w = no_weight, .rows = 3, .k = 1}, "no row has a weight"},
-        {METRIC_BRIER, {.p = half, .y = mixed, .w = negative, .rows = 3, .k = 1}, "a weight is negative or not finite"},
-        {METRIC_RMSE, {.p = half, .y = mixed, .rows = 3, .k = 1}, "this metric does not fit the task"},
-        {METRIC_R2, {.p = half, .y = ones, .rows = 3, .k = 1, .task = TASK_REGRESSION}, "the label does not vary"},
-        {METRIC_AUC, {.p = three, .y = mixed, .rows = 3, .k = 3, .task = TASK_MULTICLASS}, "a class has no rows, or all"},
-        {METRIC_AUC, {.p = three, .y = mixed, .rows = 3, .k = 1, .task = TASK_MULTICLASS}, "the model's outputs do not fit the task"},
+        {METRIC_ACCURACY,
+         {.p = half, .y = no_label, .rows = 3, .k = 1},
+         "a row has no usable label"},
+        {METRIC_ACCURACY,
+         {.p = half, .y = third, .rows = 3, .k = 1},
+         "a label is no class of the model"},
+        {METRIC_ACCURACY,
+         {.p = half, .y = part, .rows = 3, .k = 1},
+         "a label is no class of the model"},
+        {METRIC_BRIER,
+         {.p = half, .y = mixed, .w = no_weight, .rows = 3, .k = 1},
+         "no row has a weight"},
+        {METRIC_BRIER,
+         {.p = half, .y = mixed, .w = negative, .rows = 3, .k = 1},
+         "a weight is negative or not finite"},
+        {METRIC_RMSE,
+         {.p = half, .y = mixed, .rows = 3, .k = 1},
+         "this metric does not fit the task"},
+        {METRIC_R2,
+         {.p = half, .y = ones, .rows = 3, .k = 1, .task = TASK_REGRESSION},
+         "the label does not vary"},
+        {METRIC_AUC,
+         {.p = three, .y = mixed, .rows = 3, .k = 3, .task = TASK_MULTICLASS},
+         "a class has no rows, or all"},
+        {METRIC_AUC,
+         {.p = three, .y = mixed, .rows = 3, .k = 1, .task = TASK_MULTICLASS},
+         "the model's outputs do not fit the task"},
     };
 
     (void)state;
@@ -166,7 +191,8 @@ static void names_are_read_back_and_fit_their_tasks(void **state)
     (void)state;
     for (int m = METRIC_NONE + 1; m < METRIC_COUNT; m++) {
         assert_int_equal(metric_parse(metric_str((enum metric)m)), m);
-        assert_true(metric_fits((enum metric)m, TASK_BINARY) != metric_fits((enum metric)m, TASK_REGRESSION));
+        assert_true(metric_fits((enum metric)m, TASK_BINARY) !=
+                    metric_fits((enum metric)m, TASK_REGRESSION));
     }
     assert_int_equal(metric_parse("acc"), METRIC_NONE);
     assert_int_equal(metric_parse("none"), METRIC_NONE);
@@ -191,8 +217,12 @@ static void paired_init(struct paired *d, enum task task)
         int y = (i * 7919) % 97 < 45;
 
         d->y[i] = (float)y;
-        d->a[i] = round((.5 * y + .5 * (double)(((int64_t)i * 104729) % 1009) / 1009) * 1000) / 1000 * .9 + .05;
-        d->b[i] = round((.35 * y + .65 * (double)(((int64_t)i * 15485863) % 1013) / 1013) * 1000) / 1000 * .9 + .05;
+        d->a[i] = round((.5 * y + .5 * (double)(((int64_t)i * 104729) % 1009) / 1009) * 1000) /
+                      1000 * .9 +
+                  .05;
+        d->b[i] = round((.35 * y + .65 * (double)(((int64_t)i * 15485863) % 1013) / 1013) * 1000) /
+                      1000 * .9 +
+                  .05;
     }
     d->ia = (struct metric_input){.p = d->a, .y = d->y, .rows = N, .k = 1, .task = task};
     d->ib = d->ia;
@@ -201,15 +231,17 @@ static void paired_init(struct paired *d, enum task task)
 
 static void paired_intervals_are_those_of_scipy(void **state)
 {
-    /* scipy.stats.bootstrap 1.17.1, paired, percentile, 90 %, 20,000 resamples, of scikit-learn's metrics. Both sides are
-     * random: equal to within a thirtieth of the interval's width. */
+    /* scipy.stats.bootstrap 1.17.1, paired, percentile, 90 %, 20,000 resamples, of scikit-learn's
+     * metrics. Both sides are random: equal to within a thirtieth of the interval's width. */
     static const struct {
         enum metric m;
         enum task task;
         double low, high;
     } rows[] = {
-        {METRIC_AUC, TASK_BINARY, -0.159907, -0.086177},     {METRIC_LOGLOSS, TASK_BINARY, 0.087790, 0.163998},
-        {METRIC_F1, TASK_BINARY, -0.315789, -0.200766},      {METRIC_RMSE, TASK_REGRESSION, 0.059762, 0.104819},
+        {METRIC_AUC, TASK_BINARY, -0.159907, -0.086177},
+        {METRIC_LOGLOSS, TASK_BINARY, 0.087790, 0.163998},
+        {METRIC_F1, TASK_BINARY, -0.315789, -0.200766},
+        {METRIC_RMSE, TASK_REGRESSION, 0.059762, 0.104819},
         {METRIC_R2, TASK_REGRESSION, -0.298690, -0.167483},
     };
     struct paired d;
@@ -243,13 +275,16 @@ static void the_same_seed_gives_the_same_interval(void **state)
 
 static void many_metrics_at_once_are_each_as_alone(void **state)
 {
-    static const enum metric metrics[] = {METRIC_AUC, METRIC_LOGLOSS, METRIC_F1, METRIC_ACCURACY, METRIC_BRIER};
+    static const enum metric metrics[] = {METRIC_AUC, METRIC_LOGLOSS, METRIC_F1, METRIC_ACCURACY,
+                                          METRIC_BRIER};
     struct interval together[ARRAY_LEN(metrics)], alone;
     struct paired d;
 
     (void)state;
     paired_init(&d, TASK_BINARY);
-    assert_int_equal(metric_bootstrap_many(metrics, ARRAY_LEN(metrics), &d.ia, &d.ib, 100, 0.95, 5, together), 0);
+    assert_int_equal(
+        metric_bootstrap_many(metrics, ARRAY_LEN(metrics), &d.ia, &d.ib, 100, 0.95, 5, together),
+        0);
     for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
         assert_int_equal(metric_bootstrap(metrics[i], &d.ia, &d.ib, 100, 0.95, 5, &alone), 0);
         assert_memory_equal(&alone, &together[i], sizeof(alone));

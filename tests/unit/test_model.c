@@ -1,4 +1,5 @@
-/* Model manifests: what is put is read back, damage and forgery are seen, values become features. */
+/* Model manifests: what is put is read back, damage and forgery are seen, values become features.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,8 +28,11 @@ static char **strings(size_t n, const char *const *items)
 
 static struct model *sample(enum task task)
 {
-    static const char *const names[] = {"price", "day", "when", "open", "code"}, *const days[] = {"mon", "tue", "3"}, *const classes[] = {"DOWN", "UP", "1"};
-    static const enum column_type types[] = {COLUMN_FLOAT, COLUMN_CATEGORY, COLUMN_DATE, COLUMN_BOOL, COLUMN_INT};
+    static const char *const names[] = {"price", "day", "when", "open", "code"},
+                             *const days[] = {"mon", "tue", "3"},
+                             *const classes[] = {"DOWN", "UP", "1"};
+    static const enum column_type types[] = {COLUMN_FLOAT, COLUMN_CATEGORY, COLUMN_DATE,
+                                             COLUMN_BOOL, COLUMN_INT};
     struct model *m = xcalloc(1, sizeof(*m));
 
     m->line = xstrdup("electricity/nsw");
@@ -71,7 +75,8 @@ static int setup(void **state)
     struct err err = {0};
 
     tmpdir_init(&f.dir);
-    if (artifacts_open(tmpdir_join(&f.dir, "store"), &f.a, &err) || sign_key_load(tmpdir_join(&f.dir, "key"), &f.key, &err))
+    if (artifacts_open(tmpdir_join(&f.dir, "store"), &f.a, &err) ||
+        sign_key_load(tmpdir_join(&f.dir, "key"), &f.key, &err))
         fail_msg("%s", err.msg);
     *state = &f;
     return 0;
@@ -162,13 +167,20 @@ static void damage_and_forgery_are_seen(void **state)
     static const struct {
         const char *from, *to;
     } rows[] = {
-        {"\"rounds\": 50", "\"rounds\": 51"},           {"\"format\": \"relearn/model/1\"", "\"format\": \"relearn/model/9\""},
-        {"\"task\": \"binary\"", "\"task\": \"regression\""}, {"\"task\": \"binary\"", "\"task\": \"other\""},
-        {"\"type\": \"date\"", "\"type\": \"dates\""},   {"\"format\": \"ubj\"", "\"format\": \"pickle\""},
-        {"\"bytes\": 4711", "\"bytes\": -1"},            {"\"bytes\": 4711", "\"bytes\": 99999999999"},
-        {"\"columns\": [", "\"column\": ["},             {"\"run\": \"r1\"", "\"run\": 1"},
-        {"\"signature\": \"", "\"signature\": \"00"},    {"\"params\": {", "\"params\": [], \"p\": {"},
-        {"{", "{\"new\": 1,"},                           {"\"trials\"", "\"trial\""},
+        {"\"rounds\": 50", "\"rounds\": 51"},
+        {"\"format\": \"relearn/model/1\"", "\"format\": \"relearn/model/9\""},
+        {"\"task\": \"binary\"", "\"task\": \"regression\""},
+        {"\"task\": \"binary\"", "\"task\": \"other\""},
+        {"\"type\": \"date\"", "\"type\": \"dates\""},
+        {"\"format\": \"ubj\"", "\"format\": \"pickle\""},
+        {"\"bytes\": 4711", "\"bytes\": -1"},
+        {"\"bytes\": 4711", "\"bytes\": 99999999999"},
+        {"\"columns\": [", "\"column\": ["},
+        {"\"run\": \"r1\"", "\"run\": 1"},
+        {"\"signature\": \"", "\"signature\": \"00"},
+        {"\"params\": {", "\"params\": [], \"p\": {"},
+        {"{", "{\"new\": 1,"},
+        {"\"trials\"", "\"trial\""},
     };
     struct fixture *f = *state;
     struct err err = {0};
@@ -180,7 +192,8 @@ static void damage_and_forgery_are_seen(void **state)
         print_message("%s\n", err.msg);
         assert_int_equal(err.next, NEXT_REJECT);
     }
-    assert_int_equal(open_changed(f, "\"rounds\": 50", "\"rounds\":  50", &err), 0); /* blanks are not signed */
+    assert_int_equal(open_changed(f, "\"rounds\": 50", "\"rounds\":  50", &err),
+                     0); /* blanks are not signed */
 }
 
 static void a_missing_manifest_may_come(void **state)
@@ -226,7 +239,8 @@ static void values_become_features(void **state)
         struct json *j = json_parse(slice_str(text), "v", NULL);
         struct err err = {0};
         float v = -1;
-        int rc = model_encode_cell(m, (size_t)model_column(m, rows[i].column), json_get(j, "v"), &v, &err);
+        int rc = model_encode_cell(m, (size_t)model_column(m, rows[i].column), json_get(j, "v"), &v,
+                                   &err);
 
         print_message("%s %s\n", rows[i].column, rows[i].json);
         assert_int_equal(rc, rows[i].is_wrong ? -1 : 0);
@@ -244,7 +258,8 @@ static void values_become_features(void **state)
 
 static void labels_become_classes_or_values(void **state)
 {
-    struct model *binary = sample(TASK_BINARY), *several = sample(TASK_MULTICLASS), *value = sample(TASK_REGRESSION);
+    struct model *binary = sample(TASK_BINARY), *several = sample(TASK_MULTICLASS),
+                 *value = sample(TASK_REGRESSION);
 
     (void)state;
     assert_true(model_label(binary, "UP") == 1);
@@ -273,9 +288,12 @@ static void the_prediction_of_a_profile_is_one_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_manifest_is_read_back),          cmocka_unit_test(the_same_model_has_the_same_digest),
-        cmocka_unit_test(damage_and_forgery_are_seen),      cmocka_unit_test(a_missing_manifest_may_come),
-        cmocka_unit_test(values_become_features),           cmocka_unit_test(labels_become_classes_or_values),
+        cmocka_unit_test(a_manifest_is_read_back),
+        cmocka_unit_test(the_same_model_has_the_same_digest),
+        cmocka_unit_test(damage_and_forgery_are_seen),
+        cmocka_unit_test(a_missing_manifest_may_come),
+        cmocka_unit_test(values_become_features),
+        cmocka_unit_test(labels_become_classes_or_values),
         cmocka_unit_test(the_prediction_of_a_profile_is_one_number),
     };
 

@@ -18,12 +18,15 @@
 
 static struct xgb_params params(int rounds)
 {
-    static const char *const names[] = {"max_depth", "eta", "subsample"}, *const values[] = {"3", "0.3", "0.8"};
+    static const char *const names[] = {"max_depth", "eta", "subsample"}, *const values[] = {
+                                                                              "3", "0.3", "0.8"};
 
-    return (struct xgb_params){.names = names, .values = values, .n = 3, .rounds = rounds, .seed = 77, .threads = 1};
+    return (struct xgb_params){
+        .names = names, .values = values, .n = 3, .rounds = rounds, .seed = 77, .threads = 1};
 }
 
-static void train_ok(const struct matrix *train, const struct matrix *valid, enum task task, const struct xgb_params *p, struct buf *ret, int *ret_rounds, double *ret_best)
+static void train_ok(const struct matrix *train, const struct matrix *valid, enum task task,
+                     const struct xgb_params *p, struct buf *ret, int *ret_rounds, double *ret_best)
 {
     struct err err = {0};
 
@@ -82,7 +85,8 @@ static double score_of(struct xgb *x, const struct matrix *m, enum task t)
 
 static void each_task_is_learned_and_its_valid_figure_is_that_of_the_saved_model(void **state)
 {
-    static const double untrained[] = {[TASK_BINARY] = 0.69, [TASK_MULTICLASS] = 1.09, [TASK_REGRESSION] = 40};
+    static const double untrained[] = {
+        [TASK_BINARY] = 0.69, [TASK_MULTICLASS] = 1.09, [TASK_REGRESSION] = 40};
     struct sample_rows rows;
 
     (void)state;
@@ -169,7 +173,9 @@ static void a_callback_ends_it(void **state)
 
     (void)state;
     sample_rows_init(&rows, TASK_BINARY, 300, 50, 1);
-    assert_int_equal(xgb_train(&rows.train, &rows.valid, TASK_BINARY, &p, stop_at_three, &last, &model, &rounds, &best, &err), -1);
+    assert_int_equal(xgb_train(&rows.train, &rows.valid, TASK_BINARY, &p, stop_at_three, &last,
+                               &model, &rounds, &best, &err),
+                     -1);
     assert_int_equal(err.code, ERR_CANCELED);
     assert_int_equal(last, 3);
     assert_int_equal(model.len, 0);
@@ -194,12 +200,15 @@ static void what_cannot_be_trained_is_refused_in_words(void **state)
     sample_rows_init(&sample, TASK_BINARY, 100, 20, 1);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         CLEANUP(buf_fini) struct buf model = {0};
-        struct xgb_params p = {.names = &rows[i].name, .values = &rows[i].value, .n = 1, .rounds = 2};
+        struct xgb_params p = {
+            .names = &rows[i].name, .values = &rows[i].value, .n = 1, .rounds = 2};
         struct err err = {0};
         double best;
         int rounds;
 
-        assert_int_equal(xgb_train(&sample.train, &sample.valid, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
+        assert_int_equal(xgb_train(&sample.train, &sample.valid, TASK_BINARY, &p, NULL, NULL,
+                                   &model, &rounds, &best, &err),
+                         -1);
         print_message("%s\n", err.msg);
         assert_int_equal(err.next, NEXT_REJECT);
         assert_non_null(strstr(err.msg, rows[i].says));
@@ -222,16 +231,23 @@ static void bad_rows_are_refused(void **state)
     sample_rows_init(&sample, TASK_BINARY, 100, 20, 1);
     none = sample.train;
     none.rows = 0;
-    assert_int_equal(xgb_train(&none, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
+    assert_int_equal(
+        xgb_train(&none, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
     assert_string_equal(err.msg, "no rows to train on");
     sample.train.y[7] = NAN;
-    assert_int_equal(xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
+    assert_int_equal(
+        xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err),
+        -1);
     assert_string_equal(err.msg, "a row has a label that is missing or not finite");
     sample.train.y[7] = 3;
-    assert_int_equal(xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
+    assert_int_equal(
+        xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err),
+        -1);
     assert_string_equal(err.msg, "a row has the label 3, of 2 classes");
     p.rounds = 0;
-    assert_int_equal(xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err), -1);
+    assert_int_equal(
+        xgb_train(&sample.train, NULL, TASK_BINARY, &p, NULL, NULL, &model, &rounds, &best, &err),
+        -1);
     assert_string_equal(err.msg, "rounds is 0, must be 1 or more");
     sample_rows_fini(&sample);
     buf_fini(&model);
@@ -271,7 +287,8 @@ static void importance_is_the_gain_of_the_features_that_matter(void **state)
     train_ok(&rows.train, &rows.valid, TASK_BINARY, &p, &model, &rounds, &best);
     x = load_ok(&model);
     assert_int_equal(xgb_importance(x, gain, &err), 0);
-    assert_true(gain[0] > 2 * gain[3] && gain[1] > 2 * gain[3] && gain[0] > 0); /* the label is made of the first three */
+    assert_true(gain[0] > 2 * gain[3] && gain[1] > 2 * gain[3] &&
+                gain[0] > 0); /* the label is made of the first three */
     xgb_free(x);
     sample_rows_fini(&rows);
 }
@@ -293,7 +310,8 @@ static void *ask(void *ctx)
         for (size_t i = 0; i < a->rows->rows; i++) {
             double p;
 
-            if (xgb_predict(a->x, a->rows->x + i * a->rows->n_columns, 1, &p, NULL) || p != a->expected[i])
+            if (xgb_predict(a->x, a->rows->x + i * a->rows->n_columns, 1, &p, NULL) ||
+                p != a->expected[i])
                 a->n_wrong++;
         }
     return NULL;

@@ -1,4 +1,5 @@
-/* Model files from outside: those of another XGBoost, and damaged ones, which must never end the process. */
+/* Model files from outside: those of another XGBoost, and damaged ones, which must never end the
+ * process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +30,8 @@ static void read_golden(const char *name, struct buf *ret)
 
 static void models_of_a_newer_xgboost_answer_as_they_do_there(void **state)
 {
-    static const float rows[] = {.9f, .2f, .1f, 1, .1f, .2f, .9f, 4, .7f, .3f, .2f, 0, (float)NAN, .3f, .2f, 2};
+    static const float rows[] = {.9f, .2f, .1f, 1, .1f,        .2f, .9f, 4,
+                                 .7f, .3f, .2f, 0, (float)NAN, .3f, .2f, 2};
     static const struct {
         const char *name;
         size_t outputs;
@@ -37,7 +39,10 @@ static void models_of_a_newer_xgboost_answer_as_they_do_there(void **state)
     } models[] = {
         {"binary.ubj", 1, {0.569495261, 0.325683743, 0.673995197, 0.569495261}},
         {"binary.json", 1, {0.569495261, 0.325683743, 0.673995197, 0.569495261}},
-        {"several.ubj", 3, {0.145705953, 0.146602735, 0.707691371, 0.707158029, 0.14708586, 0.145756111, 0.145705953, 0.146602735, 0.707691371, 0.145705953, 0.146602735, 0.707691371}},
+        {"several.ubj",
+         3,
+         {0.145705953, 0.146602735, 0.707691371, 0.707158029, 0.14708586, 0.145756111, 0.145705953,
+          0.146602735, 0.707691371, 0.145705953, 0.146602735, 0.707691371}},
         {"value.ubj", 1, {114.983871, 104.911873, 112.691483, 114.983871}},
         {"dart.json", 1, {0.582457602, 0.340810478, 0.685548425, 0.582457602}},
         {"categories.ubj", 1, {0.185418263, 0.71346122, 0.790552974, 0.790552974}},
@@ -93,7 +98,9 @@ static void a_model_must_fit_its_task(void **state)
     static const struct {
         const char *name;
         bool fits[3];
-    } rows[] = {{"binary.ubj", {true, false, false}}, {"several.ubj", {false, true, false}}, {"value.ubj", {false, false, true}}};
+    } rows[] = {{"binary.ubj", {true, false, false}},
+                {"several.ubj", {false, true, false}},
+                {"value.ubj", {false, false, true}}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -104,7 +111,12 @@ static void a_model_must_fit_its_task(void **state)
         read_golden(rows[i].name, &text);
         assert_int_equal(xgb_load(buf_slice(&text), &x, &err), 0);
         for (enum task t = TASK_BINARY; t <= TASK_REGRESSION; t++)
-            assert_int_equal(xgb_fits(x, t, t == TASK_MULTICLASS ? 3 : t == TASK_BINARY ? 2 : 0, &err), rows[i].fits[t] ? 0 : -1);
+            assert_int_equal(xgb_fits(x, t,
+                                      t == TASK_MULTICLASS ? 3
+                                      : t == TASK_BINARY   ? 2
+                                                           : 0,
+                                      &err),
+                             rows[i].fits[t] ? 0 : -1);
         assert_int_equal(xgb_fits(x, TASK_MULTICLASS, 4, &err), -1);
         xgb_free(x);
     }
@@ -197,7 +209,8 @@ static void mutate(struct buf *text, struct rng *r)
 /* Of such models XGBoost alone ended its process at one in seven. */
 static void no_damaged_model_ends_the_process(void **state)
 {
-    static const char *const names[] = {"binary.ubj", "several.ubj", "categories.ubj", "binary.json", "dart.json", "value.ubj"};
+    static const char *const names[] = {"binary.ubj",  "several.ubj", "categories.ubj",
+                                        "binary.json", "dart.json",   "value.ubj"};
     float row[] = {0.3f, 0.2f, 0.9f, 4};
     size_t refused = 0, failed = 0, loaded = 0;
     struct rng r;
@@ -231,7 +244,9 @@ static void no_damaged_model_ends_the_process(void **state)
 static void empty_and_foreign_texts_are_refused(void **state)
 {
     static const char deep[] = "{L\0\0\0\0\0\0\0\001a{L\0\0\0\0\0\0\0\001a";
-    static const struct slice texts[] = {{"", 0}, {"{", 1}, {"{}", 2}, {"{\"a\":1}", 7}, {"[]", 2}, {"binf", 4}, {"{\"a\"", 4}, {deep, sizeof(deep) - 1}};
+    static const struct slice texts[] = {
+        {"", 0},   {"{", 1},    {"{}", 2},     {"{\"a\":1}", 7},
+        {"[]", 2}, {"binf", 4}, {"{\"a\"", 4}, {deep, sizeof(deep) - 1}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

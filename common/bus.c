@@ -288,7 +288,7 @@ static void on_consumer_error(struct bus *b, rd_kafka_event_t *ev)
         return;
     }
     at = rd_kafka_event_topic_partition(ev);
-    if (at && b->phase == BUS_OPEN && b->cb.on_end)
+    if (at && b->phase == BUS_OPEN && b->cb.on_end && !bus__is_seeking(b, at->topic, at->partition))
         b->cb.on_end(b->cb.ctx, at->topic, at->partition, at->offset);
     if (at)
         rd_kafka_topic_partition_destroy(at);
@@ -380,9 +380,12 @@ static void on_beat(void *ctx)
     if (b->phase == BUS_OPEN) {
         learn_cluster(b);
         probe_if_due(b);
+        bus__seek_again(b);
     }
     hurry = !b->up || b->ask || b->phase != BUS_OPEN;
-    loop_timer_start(b->beat, hurry ? BUS_BEAT_AWAY_MS : BUS_BEAT_MS);
+    loop_timer_start(b->beat, b->n_seeking > 0 ? BUS_SEEK_AGAIN_MS
+                              : hurry          ? BUS_BEAT_AWAY_MS
+                                               : BUS_BEAT_MS);
     drain(b);
 }
 

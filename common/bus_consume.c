@@ -89,8 +89,9 @@ int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err
 
     for (size_t i = 0; i < b->n_parts; i++) {
         was_paused[i] = b->parts[i].assigned && b->parts[i].paused;
-        b->parts[i].assigned = b->parts[i].paused = false;
+        b->parts[i].assigned = b->parts[i].paused = b->parts[i].seeking = false;
     }
+    b->n_seeking = 0;
     for (size_t i = 0; i < n; i++) {
         struct bus__part *part = get_part(b, p[i].topic, p[i].partition);
         size_t at = (size_t)(part - b->parts);
@@ -106,7 +107,8 @@ int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err
 static void unassign(struct bus *b)
 {
     for (size_t i = 0; i < b->n_parts; i++)
-        b->parts[i].assigned = b->parts[i].paused = false;
+        b->parts[i].assigned = b->parts[i].paused = b->parts[i].seeking = false;
+    b->n_seeking = 0;
     rd_kafka_assign(b->consumer, NULL);
 }
 
@@ -120,26 +122,76 @@ int bus_pause(struct bus *b, const char *topic, int partition, bool paused, stru
     return b->is_warm ? apply_pauses(b, err) : 0;
 }
 
+/* False: too early, or err is set. */
+static bool try_seek(struct bus *b, struct bus__part *p, struct err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_error_t *error;
+    rd_kafka_resp_err_t e;
+
+    rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
+        client_offset(p->start);
+    error = rd_kafka_seek_partitions(b->consumer, list, BUS_SEEK_MS);
+    e = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (e && e != RD_KAFKA_RESP_ERR__STATE && e != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS &&
+        e != RD_KAFKA_RESP_ERR__TIMED_OUT && e != RD_KAFKA_RESP_ERR__OUTDATED)
+        bus__err(err, e, "seek", NULL);
+    return !e;
+}
+
+static void set_seeking(struct bus *b, struct bus__part *p, bool seeking)
+{
+    if (p->seeking == seeking)
+        return;
+    p->seeking = seeking;
+    b->n_seeking += seeking ? 1 : (size_t)-1;
+    if (seeking)
+        loop_timer_start(b->beat, BUS_SEEK_AGAIN_MS);
+}
+
+void bus__seek_again(struct bus *b)
+{
+    for (size_t i = 0; i < b->n_parts && b->n_seeking > 0; i++) {
+        struct bus__part *p = &b->parts[i];
+        struct err err = {0};
+
+        if (!p->seeking)
+            continue;
+        if (try_seek(b, p, &err) || err.code)
+            set_seeking(b, p, false);
+        if (err.code)
+            bus__problem(b, &err);
+    }
+}
+
+bool bus__is_seeking(struct bus *b, const char *topic, int partition)
+{
+    const struct bus__part *p = b->n_seeking > 0 ? find_part(b, topic, partition) : NULL;
+
+    return p && p->seeking;
+}
+
 int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, struct err *err)
 {
     struct bus__part *p = find_part(b, topic, partition);
-    rd_kafka_topic_partition_list_t *list;
-    rd_kafka_error_t *error;
-    rd_kafka_resp_err_t e;
+    struct err failed = {0};
+    bool done;
 
     if (!p || !p->assigned)
         return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
     p->start = offset;
     if (!b->is_warm)
         return 0;
-    list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = client_offset(offset);
-    error = rd_kafka_seek_partitions(b->consumer, list, BUS_SEEK_MS);
-    e = error ? rd_kafka_error_code(error) : list->elems[0].err;
-    if (error)
-        rd_kafka_error_destroy(error);
-    rd_kafka_topic_partition_list_destroy(list);
-    return e ? bus__err(err, e, "seek", NULL) : 0;
+    done = try_seek(b, p, &failed);
+    set_seeking(b, p, !done && !failed.code);
+    if (!failed.code)
+        return 0;
+    if (err)
+        *err = failed;
+    return -1;
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -257,9 +309,9 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
         struct bus_message
             to; /* headers are filled as far as n_headers says: 600 bytes not cleared */
 
-        if (b->phase != BUS_OPEN || m->err)
-            continue;
         to.topic = rd_kafka_topic_name(m->rkt);
+        if (b->phase != BUS_OPEN || m->err || bus__is_seeking(b, to.topic, m->partition))
+            continue;
         to.partition = m->partition;
         to.offset = m->offset;
         to.timestamp_ms = rd_kafka_message_timestamp(m, NULL);

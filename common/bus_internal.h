@@ -20,6 +20,7 @@ enum {
     BUS_COMMIT_EVERY_MS = 200,
     BUS_COMMIT_RETRY_MS = 1000,
     BUS_SEEK_MS = 500,         /* librdkafka's own thread answers at once; a cap, not a wait */
+    BUS_SEEK_AGAIN_MS = 5,     /* the client stops or starts that partition just now */
     BUS_LEAVE_MS = 500,        /* to leave a group at close, after the flush */
     BUS_TOPIC_MAX_BYTES = 249, /* Kafka's own limit for a topic's name */
 };
@@ -31,6 +32,7 @@ struct bus__part { /* a partition that was assigned or committed; never removed,
     char *topic;
     int partition;
     bool assigned, paused;
+    bool seeking;  /* a seek that came too early is tried again; what comes until then is dropped */
     bool held;     /* as the client was told last: it remembers a pause for ever */
     int64_t start; /* where bus_assign or bus_seek put it, for a consumer that comes later */
     int64_t want, sent, acked; /* commits; -1 none */
@@ -74,6 +76,7 @@ struct bus {
 
     struct bus__part *parts;
     size_t n_parts, cap_parts;
+    size_t n_seeking;
     char **subscribed; /* by group */
     size_t n_subscribed;
     int commits_out; /* sent, not answered */
@@ -103,6 +106,8 @@ void bus__problem(struct bus *b, const struct err *err); /* not while closing */
 /* bus_consume.c */
 int bus__consumer_make(struct bus *b, struct err *err) WARN_UNUSED; /* once the cluster is known */
 int bus__consumer_warm(struct bus *b, struct err *err) WARN_UNUSED; /* once it has metadata */
+void bus__seek_again(struct bus *b);
+bool bus__is_seeking(struct bus *b, const char *topic, int partition);
 void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev);
 void bus__on_rebalance(struct bus *b, rd_kafka_event_t *ev);
 void bus__on_committed(struct bus *b, rd_kafka_event_t *ev);

@@ -212,6 +212,26 @@ static void seek_goes_back_and_pause_holds(void **state)
     assert_numbers(&f->a, 13, 7, 12);
 }
 
+/* The client is still stopping and starting the partition when the seek comes. */
+static void seek_right_after_an_assignment_counts(void **state)
+{
+    struct fixture *f = *state;
+    const char *topic = test_cluster_topic(f->cluster, "t", 1);
+    struct err err = {0};
+    size_t seen = 0;
+
+    open_on(f, &f->a, NULL, topic);
+    send_numbers(&f->a, topic, 0, 0, 10);
+    recorder_wait_delivered(&f->a, 10);
+    for (int round = 0; round < 20; round++) {
+        recorder_assign(&f->a, topic, 0, round % 2 ? 3 : BUS_OFFSET_EARLIEST);
+        assert_return_code(bus_seek(f->a.bus, topic, 0, 8, &err), 0);
+        recorder_wait_messages(&f->a, seen + 2);
+        assert_numbers(&f->a, seen, 8, 10);
+        seen += 2;
+    }
+}
+
 static void seek_and_pause_want_an_assigned_partition(void **state)
 {
     struct fixture *f = *state;
@@ -480,6 +500,7 @@ int main(void)
         T(delivery_is_told_once_with_the_offset),
         T(end_is_told_for_each_partition),
         T(seek_goes_back_and_pause_holds),
+        T(seek_right_after_an_assignment_counts),
         T(seek_and_pause_want_an_assigned_partition),
         T(unknown_topic_is_refused_and_not_made),
         T(position_is_kept_by_the_group_without_subscribing),

@@ -113,7 +113,10 @@ int cell_text(struct sheet *s, struct column *c, struct slice text, float *ret)
         status = number_parse(text.p, text.n, &v);
         if (status != NUMBER_OK)
             return no_number(s, c, text, status, ret);
-        c->is_settled = true;
+        if (!c->is_settled) {
+            c->is_settled = true;
+            sheet__note_plain(s, c);
+        }
         return in_range(c, v, ret);
     case COLUMN_INT:
         status = number_parse(text.p, text.n, &v);

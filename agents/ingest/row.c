@@ -170,15 +170,13 @@ static void text_cell(struct verdict *v, struct column *c, struct slice text, fl
 }
 
 /* Most cells of most datasets. */
-static inline bool is_plain_number(struct sheet *s, struct column *c, struct slice text)
+static inline bool is_plain_number(const struct plain *p, struct slice text, float *features)
 {
     float v;
 
-    if (c->type != COLUMN_FLOAT || c->role != ROLE_FEATURE || !number_fast(text.p, text.n, &v) ||
-        v < c->min || v > c->max)
+    if (!p->is_number || !number_fast(text.p, text.n, &v) || !(v >= p->min && v <= p->max))
         return false;
-    c->is_settled = true;
-    s->features[c->feature] = v;
+    features[p->feature] = v;
     return true;
 }
 
@@ -201,7 +199,7 @@ int sheet_add_text(struct sheet *s, const struct slice *fields, size_t n, int64_
     if (!v.g)
         return 0;
     for (size_t i = 0; i < n; i++)
-        if (!is_plain_number(s, &s->columns[i], fields[i]))
+        if (!is_plain_number(&s->plain[i], fields[i], s->features))
             text_cell(&v, &s->columns[i], fields[i], &label);
     return keep(&v, label, hash64(text.p, text.n, 0), err);
 }

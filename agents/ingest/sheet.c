@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "agents/ingest/csv.h"
+#include "agents/ingest/number_fast.h"
 #include "agents/ingest/value.h"
 #include "common/snapshot.h"
 
@@ -155,6 +156,16 @@ static void check_contract(struct sheet *s)
                          s->columns[j].name);
 }
 
+void sheet__note_plain(struct sheet *s, const struct column *c)
+{
+    s->plain[c - s->columns] = (struct plain){
+        .min = c->min,
+        .max = c->max,
+        .feature = (uint32_t)c->feature,
+        .is_number = c->role == ROLE_FEATURE && c->type == COLUMN_FLOAT && c->is_settled,
+    };
+}
+
 static void number_features(struct sheet *s)
 {
     s->label = s->segment = s->time = COLUMN_NONE;
@@ -170,6 +181,7 @@ static void number_features(struct sheet *s)
         else if (c->role == ROLE_TIME)
             s->time = i;
         s->names[i] = c->name;
+        sheet__note_plain(s, c);
     }
     s->features = xcalloc(s->n_features + 1, sizeof(*s->features));
 }
@@ -180,6 +192,7 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
     s->p = p;
     s->budget = (struct spool_budget){.artifacts = a, .max_bytes = SPOOL_MEMORY_BYTES};
     s->columns = xcalloc(n ? n : 1, sizeof(*s->columns));
+    s->plain = xcalloc(n ? n : 1, sizeof(*s->plain));
     s->names = xcalloc(n ? n : 1, sizeof(*s->names));
     s->n_columns = n;
     for (size_t i = 0; i < n; i++) {
@@ -229,6 +242,7 @@ void sheet_close(struct sheet *s)
         strset_fini(&s->columns[i].categories);
     }
     free(s->columns);
+    free(s->plain);
     free(s->names);
     free(s->features);
     strset_fini(&s->classes);
@@ -255,12 +269,17 @@ bool sheet_needs_survey(const struct sheet *s)
 
 void sheet_survey(struct sheet *s, const struct slice *fields, size_t n)
 {
+    float v;
+
     for (size_t i = 0; n == s->n_columns && i < n; i++) {
         struct column *c = &s->columns[i];
 
         if (!is_found(c) || (c->kinds & 1u << KIND_TEXT)) /* text settles it */
             continue;
-        c->kinds |= 1u << value_kind(fields[i].p, fields[i].n);
+        if (number_fast(fields[i].p, fields[i].n, &v))
+            c->kinds |= 1u << KIND_NUMBER;
+        else
+            c->kinds |= 1u << value_kind(fields[i].p, fields[i].n);
     }
 }
 
@@ -282,5 +301,6 @@ void sheet_settle(struct sheet *s)
             c->type = COLUMN_BOOL;
         else
             c->type = COLUMN_CATEGORY;
+        sheet__note_plain(s, c);
     }
 }

@@ -41,8 +41,16 @@ struct segment {
     struct spool features, label, hash;
 };
 
+/* What most cells need to know of their column, side by side. */
+struct plain {
+    float min, max;
+    uint32_t feature;
+    bool is_number; /* a feature, a float, and settled */
+};
+
 struct sheet {
     const struct pipeline *p;
+    struct plain *plain; /* by column */
     struct column *columns;
     const char **names; /* by column; for reports */
     size_t n_columns, n_features;
@@ -66,7 +74,7 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
 void sheet_close(struct sheet *s); /* {0} is fine; spools that were not taken are removed */
 bool sheet_needs_survey(const struct sheet *s); /* some column's type is to be found */
 
-/* For the first rows, before any is added: what their cells look like. */
+/* For the first rows, before any is added: what their cells look like.  Slack as below. */
 void sheet_survey(struct sheet *s, const struct slice *fields, size_t n);
 void sheet_settle(struct sheet *s); /* takes types from that */
 
@@ -89,6 +97,7 @@ int cell_number(struct sheet *s, struct column *c, double v, float *ret);
 int cell_label_text(struct sheet *s, struct column *c, struct slice text, float *ret);
 int cell_label_number(struct sheet *s, struct column *c, double v, float *ret);
 bool cell_time(struct slice text, double *ret);
+void sheet__note_plain(struct sheet *s, const struct column *c); /* when its type is settled */
 /* details.c: the sentences of a report. */
 void sheet__details(const struct sheet *s, struct report *r);
 

@@ -94,25 +94,35 @@ static bool promoted_between(const struct replay *r, size_t from_row, size_t to_
     return false;
 }
 
-/* Met: a new model within a few batches, and the accuracy is back. */
-static bool judge_change(const struct replay *r, const char *what, size_t from_row,
-                         size_t settled_row, size_t end_row)
-{
-    double before = accuracy_of(r, from_row / BATCH - 4, from_row / BATCH);
-    double after = accuracy_of(r, settled_row / BATCH + MEET_WITHIN_BATCHES + 2, end_row / BATCH);
-    bool promoted = promoted_between(r, from_row, settled_row + (MEET_WITHIN_BATCHES + 1) * BATCH);
-    bool met = promoted && isfinite(after) && after >= before - MAX_LOSS;
-    printf("%-8s change at row %zu: %s (accuracy %.3f before, %.3f after%s)\n", what, from_row,
-           met ? "met" : "MISSED", before, after, promoted ? "" : ", no new model in time");
-    return met;
-}
+struct change {
+    const char *name;
+    size_t from_row, settled_row, end_row;
+};
+static const struct change CHANGES[] = {
+    {"abrupt", ABRUPT_ROW, ABRUPT_ROW, GRADUAL_FROM},
+    {"gradual", GRADUAL_FROM, GRADUAL_TO, ROWS},
+};
 
-static int judge(struct replay *r)
+/* Met: a new model within a few batches, and the accuracy is back. */
+static bool judge_change(const struct replay *r, const struct change *c, struct json *ret)
 {
-    printf("\n");
-    bool met = judge_change(r, "abrupt", ABRUPT_ROW, ABRUPT_ROW, GRADUAL_FROM);
-    met = judge_change(r, "gradual", GRADUAL_FROM, GRADUAL_TO, ROWS) && met;
-    return met ? replay_verdict(r) : 1;
+    enum { BEFORE_BATCHES = 4, SETTLE_BATCHES = 2 };
+    size_t change = c->from_row / BATCH, settled = c->settled_row / BATCH + MEET_WITHIN_BATCHES;
+    double before = accuracy_of(r, change - BEFORE_BATCHES, change);
+    double after = accuracy_of(r, settled + SETTLE_BATCHES, c->end_row / BATCH);
+    bool promoted = promoted_between(r, c->from_row, (settled + 1) * BATCH);
+    bool met = promoted && isfinite(after) && after >= before - MAX_LOSS;
+    json_set_str(ret, "change", c->name);
+    json_set_int(ret, "row", (int64_t)c->from_row);
+    json_set_bool(ret, "met", met);
+    json_set_bool(ret, "new_model_in_time", promoted);
+    json_set_num(ret, "accuracy_before", before);
+    json_set_num(ret, "accuracy_after", after);
+    if (!r->is_json)
+        printf("%-8s change at row %zu: %s (accuracy %.3f before, %.3f after%s)\n", c->name,
+               c->from_row, met ? "met" : "MISSED", before, after,
+               promoted ? "" : ", no new model in time");
+    return met;
 }
 
 static void say_where_to_look(const struct replay *r)
@@ -128,48 +138,116 @@ static void say_where_to_look(const struct replay *r)
                r->in.data, r->in.data);
 }
 
-int demo_main(int argc, char **argv)
+/* Prints what came of it; the exit code. */
+static int conclude(struct replay *r)
+{
+    CLEANUP(json_freep) struct json *j = replay_to_json(r);
+    struct json *changes = json_set(j, "changes", json_array());
+    bool all_met = true;
+    if (!r->is_json) {
+        replay_print_table(r);
+        printf("\n");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(CHANGES); i++)
+        all_met = judge_change(r, &CHANGES[i], json_add(changes, json_object())) && all_met;
+    if (r->is_json) {
+        CLEANUP(buf_fini) struct buf out = {0};
+        json_write(j, 0, false, &out);
+        puts(out.data);
+    } else {
+        say_where_to_look(r);
+    }
+    return all_met ? replay_verdict(r) : 1;
+}
+
+static int play(int argc, char **argv)
 {
     struct err err = {0};
-    struct replay r = {0};
-    CLEANUP_FREE char *dir = fsx_tmpdir("relearn-demo", &err);
-    CLEANUP_FREE char *csv = dir ? fsx_join(dir, "demo.csv") : NULL;
-    CLEANUP_FREE char *batch = xasprintf("%d", BATCH);
-    enum { MAX_ARGS = 40 };
-    char *args[MAX_ARGS + 8];
-    int n = 0, code = 1;
-    for (int i = 0; i < argc && n < MAX_ARGS; i++) {
-        if (i && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
-            printf("relearn demo [--keep] [--bus BROKERS] [--data DIR] [--json]\n\nReplays "
-                   "generated data with an abrupt and a gradual change; exits with 1 when the loop "
-                   "missed one.\n\nexample: relearn demo\n");
-            return 0;
-        }
-        args[n++] = argv[i];
-    }
-    if (!dir || generate(csv, &err)) {
-        fprintf(stderr, "relearn demo: %s\n", err.msg);
-        return 1;
-    }
-    args[n++] = csv;
-    args[n++] = (char *)(uintptr_t) "--label=buys";
-    args[n++] = (char *)(uintptr_t) "--batch";
-    args[n++] = batch;
-    args[n] = NULL;
-    log_init("demo", LOG_WARN);
-    r.started_ms = clk_mono_ms(&clk_system);
-    if (replay_setup(&r, n, args, &err) || replay_begin(&r, &err)) {
+    struct replay r = {.started_ms = clk_mono_ms(&clk_system)};
+    int code = 1;
+    if (replay_setup(&r, argc, argv, &err) || replay_begin(&r, &err)) {
         fprintf(stderr, "relearn demo: %s\n", err.msg);
     } else if (replay_run(&r, &err)) {
         fprintf(stderr, "relearn demo: %s\n", err.msg);
         replay_print_table(&r);
     } else {
-        replay_print_table(&r);
-        code = judge(&r);
-        say_where_to_look(&r);
+        code = conclude(&r);
     }
     replay_fini(&r);
-    if (fsx_remove_tree(dir, &err))
+    return code;
+}
+
+/* ---- options: a replay's, but for what the demo settles itself ---- */
+
+enum { MAX_OPTIONS = 16 };
+
+static void demo_options(struct conf_option out[MAX_OPTIONS])
+{
+    static const char *const OWN[] = {"label", "batch", "pipeline", "segment"};
+    size_t n = 0;
+    for (const struct conf_option *o = replay_options; o->name; o++) {
+        bool is_own = false;
+        for (size_t i = 0; i < ARRAY_LEN(OWN); i++)
+            is_own = is_own || strcmp(OWN[i], o->name) == 0;
+        BUG_ON(n + 1 >= MAX_OPTIONS);
+        if (!is_own)
+            out[n++] = *o;
+    }
+    out[n] = (struct conf_option){0};
+}
+
+/* True when there is nothing to play: help was asked for, or the words are wrong. */
+static bool is_settled(int argc, char **argv, int *ret_code)
+{
+    struct conf_option options[MAX_OPTIONS];
+    const struct conf_option *tables[] = {options, NULL};
+    struct conf *conf = NULL;
+    struct err err = {0};
+    CLEANUP(buf_fini) struct buf text = {0};
+    const char *const *args;
+    demo_options(options);
+    *ret_code = 2;
+    if (conf_parse(tables, argc, argv, &conf, &err)) {
+        fprintf(stderr, "relearn demo: %s\n", err.msg);
+        return true;
+    }
+    bool is_asked = conf_print_if_asked(conf, "relearn demo",
+                                        "Replays generated data with an abrupt and a gradual "
+                                        "change; exits with 1 when the loop missed one.",
+                                        "relearn demo", &text);
+    bool is_wrong = !is_asked && conf_args(conf, &args) > 0;
+    if (is_asked)
+        fwrite(text.data, 1, text.len, stdout);
+    if (is_wrong)
+        fprintf(stderr, "relearn demo: usage: relearn demo [options]\n");
+    conf_free(conf);
+    *ret_code = is_wrong ? 2 : 0;
+    return is_asked || is_wrong;
+}
+
+int demo_main(int argc, char **argv)
+{
+    int code = 1;
+    log_init("demo", LOG_WARN);
+    if (is_settled(argc, argv, &code))
+        return code;
+    struct err err = {0};
+    struct arena mem = {0};
+    CLEANUP_FREE char *dir = fsx_tmpdir("relearn-demo", &err);
+    CLEANUP_FREE char *csv = dir ? fsx_join(dir, "demo.csv") : NULL;
+    code = 1;
+    if (csv && generate(csv, &err) == 0) {
+        char **args = arena_alloc(&mem, ((size_t)argc + 4) * sizeof(*args));
+        memcpy(args, argv, (size_t)argc * sizeof(*args));
+        args[argc] = csv;
+        args[argc + 1] = arena_strdup(&mem, "--label=buys");
+        args[argc + 2] = arena_printf(&mem, "--batch=%d", BATCH);
+        code = play(argc + 3, args);
+    }
+    arena_fini(&mem);
+    if (dir && fsx_remove_tree(dir, &err))
+        code = 1;
+    if (err.code)
         fprintf(stderr, "relearn demo: %s\n", err.msg);
     return code;
 }

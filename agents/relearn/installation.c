@@ -131,7 +131,7 @@ static int wait_until_ready(const char *data, pid_t pid, const char *log_path,
 
 static char **arguments(const struct installation_options *o, struct arena *mem)
 {
-    char **argv = arena_alloc(mem, (16 + 2 * o->n_x) * sizeof(*argv));
+    char **argv = arena_alloc(mem, (20 + 2 * o->n_x) * sizeof(*argv));
     size_t n = 0;
     argv[n++] = arena_strdup(mem, "relearn");
     argv[n++] = arena_strdup(mem, "supervise");
@@ -154,6 +154,10 @@ static char **arguments(const struct installation_options *o, struct arena *mem)
         argv[n++] = arena_printf(mem, "--serve-listen=%s", o->serve_listen);
     if (o->scale)
         argv[n++] = arena_printf(mem, "--scale=%s", o->scale);
+    if (o->ends_with_us)
+        argv[n++] = arena_printf(mem, "--parent=%d", getpid());
+    if (o->is_temporary)
+        argv[n++] = arena_strdup(mem, "--temporary");
     if (o->by_group)
         argv[n++] = arena_strdup(mem, "--by-group");
     for (size_t i = 0; i < o->n_x; i++) {
@@ -201,5 +205,6 @@ int installation_stop(const struct installation *in, struct err *err)
                            in->pid, STOP_TIMEOUT_MS / 1000);
         pause_ms(LOOK_MS);
     }
+    waitpid(in->pid, NULL, 0); /* what it still does, removing its folder, is over then */
     return 0;
 }

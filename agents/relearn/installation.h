@@ -26,6 +26,8 @@ struct installation_options {
     const char *log_level;                     /* NULL: info; logs go to DATA/log/<instance>.log */
     const char *console_listen, *serve_listen; /* NULL: a port of the kernel's choice */
     const char *scale;                         /* "train=2,serve=2"; NULL: one of each */
+    bool ends_with_us;                         /* when this process ends, however it does */
+    bool is_temporary;                         /* its folder goes with it */
     bool by_group;                             /* consumer groups instead of shares */
 };
 /* The one that runs in this folder. ERR_NOTFOUND when none does (a stale record of a dead one is

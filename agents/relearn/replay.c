@@ -46,13 +46,23 @@ static void score_answer(const struct replay *r, struct score *s, const struct a
         score_value(s, a->value, truth);
 }
 
+/* A segment that has no model yet is not asked for one. */
+static bool is_line_served(const struct replay *r, size_t row)
+{
+    if (r->segment < 0)
+        return true;
+    CLEANUP_FREE char *line =
+        xasprintf("%s/%s", r->name, table_cell(&r->table, row, (size_t)r->segment));
+    return replay_log_line_in_service(r->log, line);
+}
+
 static void predict_batch(struct replay *r, const char *url, size_t from, size_t to)
 {
     struct err err = {0};
     r->n_answers = 0;
     for (size_t row = from; row < to; row++) {
         struct answer *a = &r->answers[r->n_answers];
-        if (table_is_missing(table_cell(&r->table, row, r->label)))
+        if (table_is_missing(table_cell(&r->table, row, r->label)) || !is_line_served(r, row))
             continue;
         r->requests++;
         if (client_predict(r->client, url, &r->source, row, a, &err)) {
@@ -162,6 +172,19 @@ static int await_rest(struct replay *r, struct err *err)
     return err_set(err, ERR_TIMEOUT, NEXT_REJECT, "the loop did not come to rest: %s", why);
 }
 
+/* Beside the loop, on the rows that it answered. */
+static void learn_naively(struct replay *r, size_t from, size_t to)
+{
+    size_t answered = 0;
+    for (size_t row = from; row < to; row++) {
+        const char *label = table_cell(&r->table, row, r->label);
+        bool is_scored = answered < r->n_answers && r->answer_rows[answered] == row;
+        answered += is_scored;
+        if (!table_is_missing(label))
+            naive_label(r->naive, label, is_scored);
+    }
+}
+
 static int one_batch(struct replay *r, size_t from, size_t to, struct err *err)
 {
     const char *url = NULL;
@@ -169,8 +192,7 @@ static int one_batch(struct replay *r, size_t from, size_t to, struct err *err)
     r->n_answers = 0;
     if (is_served)
         predict_batch(r, url, from, to);
-    for (size_t row = from; row < to; row++)
-        naive_label(r->naive, table_cell(&r->table, row, r->label), is_served);
+    learn_naively(r, from, to);
     if (is_served && (send_labels(r, err) || score_first_model(r, url, err)))
         return -1;
     if (publish_batch(r, from, to, err) || await_rest(r, err))
@@ -235,7 +257,7 @@ int replay_main(int argc, char **argv)
     conf_free(asked);
     r.started_ms = clk_mono_ms(&clk_system);
     int rc = replay_setup(&r, argc, argv, &err);
-    int code = rc ? 2 : 1;
+    int code = r.is_usage_wrong ? 2 : 1;
     if (!rc)
         rc = replay_begin(&r, &err);
     bool has_begun = !rc;

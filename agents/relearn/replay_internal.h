@@ -24,6 +24,7 @@ struct replay {
     struct conf *conf;
     struct table table;
     size_t label, batch;
+    int segment; /* column; -1: the pipeline has none */
     bool *is_text;
     struct pipeline *pipeline;
     char *yaml, *name, *dataset, *work_dir; /* folder of the batch files */
@@ -44,7 +45,8 @@ struct replay {
     size_t n_batches;
     int64_t started_ms;
     bool is_json, is_quiet;
-    bool is_stuck; /* the loop did not come to rest */
+    bool is_usage_wrong; /* replay_setup failed over its words, not over the data */
+    bool is_stuck;       /* the loop did not come to rest */
     char first_failure[256];
     struct score *by_batch; /* one a batch, for the demo's judgement */
 };

@@ -26,6 +26,8 @@ void replay_log_expect_labels(struct replay_log *r, int64_t n);
 const char *replay_log_unrest(struct replay_log *r, const struct pipeline *p);
 bool replay_log_await_rest(struct replay_log *r, const struct pipeline *p, int timeout_ms,
                            const char **ret_unrest);
+/* Has this line a champion? */
+bool replay_log_line_in_service(struct replay_log *r, const char *line);
 /* Is some model in service on some line of the pipeline? Then *ret_url is where it answers. */
 bool replay_log_in_service(struct replay_log *r, const char **ret_url);
 

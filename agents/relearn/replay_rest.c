@@ -230,3 +230,9 @@ bool replay_log_in_service(struct replay_log *r, const char **ret_url)
     *ret_url = r->url;
     return s.is_found;
 }
+
+bool replay_log_line_in_service(struct replay_log *r, const char *line)
+{
+    const struct unit *u = agent_unit(r->agent, RECORD_DEPLOYMENT_CHANGED, line);
+    return u && line_champion(u->line);
+}

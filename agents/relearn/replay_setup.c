@@ -10,7 +10,10 @@
 #include "common/clk.h"
 #include "common/digest.h"
 
-enum { REST_TIMEOUT_S = 120, MAX_CLASSES = 50, FEW_VALUES = 20 };
+enum {
+    FEW_VALUES = 20,  /* numbers: with more of them the label is a quantity */
+    MAX_CLASSES = 50, /* text: with more of them it is hardly a class */
+};
 
 const struct conf_option replay_options[] = {
     {.name = "label", .letter = 'l', .meta = "COLUMN", .help = "the column to predict"},
@@ -28,8 +31,7 @@ const struct conf_option replay_options[] = {
     {.name = "segment", .meta = "COLUMN", .help = "segment column of the pipeline that is made"},
     {.name = "bus",
      .meta = "BROKERS",
-     .help = "Kafka to run on; default: the installation that runs, else the embedded bus for the "
-             "time of the replay"},
+     .help = "Kafka to run on; default: that of the installation in --data, else the embedded bus"},
     {.name = "data",
      .letter = 'd',
      .meta = "DIR",
@@ -62,7 +64,7 @@ const struct conf_option replay_options[] = {
 struct label_facts {
     bool is_numeric;
     size_t distinct;
-    const char *values[FEW_VALUES * 4];
+    const char *values[MAX_CLASSES + 1];
     double stddev;
 };
 
@@ -109,44 +111,81 @@ static int compare_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* A YAML text in double quotes. */
+static void add_quoted(struct buf *b, const char *text)
+{
+    buf_add_char(b, '"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            buf_add_char(b, '\\');
+        if ((unsigned char)*text < 0x20)
+            buf_addf(b, "\\x%02x", (unsigned)*text);
+        else
+            buf_add_char(b, *text);
+    }
+    buf_add_char(b, '"');
+}
+
+static void write_dataset(const struct replay *r, const char *segment, struct buf *b)
+{
+    buf_addf(b, "apiVersion: relearn/v1\nkind: Pipeline\nname: %s\n", r->name);
+    buf_addf(b, "dataset: {name: %s, label: ", r->name);
+    add_quoted(b, r->table.names[r->label]);
+    if (segment) {
+        buf_add_str(b, ", segment: ");
+        add_quoted(b, segment);
+    }
+    buf_add_str(b, "}\n");
+}
+
+static void write_classes(struct label_facts *f, struct buf *b)
+{
+    qsort(f->values, f->distinct, sizeof(f->values[0]), compare_text);
+    buf_add_str(b, "classes: [");
+    for (size_t i = 0; i < f->distinct; i++) {
+        buf_add_str(b, i ? ", " : "");
+        add_quoted(b, f->values[i]);
+    }
+    buf_add_str(b, "]\n");
+}
+
 /* The default pipeline: found by experiment on a public stream with natural drift; see the README.
  */
-static void write_pipeline(struct replay *r, const char *segment, struct buf *b)
+static int write_pipeline(struct replay *r, const char *segment, struct buf *b, struct err *err)
 {
     struct label_facts f;
     look_at_labels(r, &f);
+    if (!f.is_numeric && f.distinct > MAX_CLASSES)
+        return err_inval(err, "%s has more than %d values and some are no numbers: it is no label",
+                         r->table.names[r->label], MAX_CLASSES);
+    if (segment && table_column(&r->table, segment) < 0)
+        return err_inval(err, "there is no column %s to segment by", segment);
     enum task task = f.distinct <= 2                           ? TASK_BINARY
                      : f.is_numeric && f.distinct > FEW_VALUES ? TASK_REGRESSION
                                                                : TASK_MULTICLASS;
+    bool is_regression = task == TASK_REGRESSION;
     const int64_t min_rows = (int64_t)r->batch / 20 > 10 ? (int64_t)r->batch / 20 : 10;
-    buf_addf(b, "apiVersion: relearn/v1\nkind: Pipeline\nname: %s\n", r->name);
-    buf_addf(b, "dataset: {name: %s, label: \"%s\"", r->name, r->table.names[r->label]);
-    buf_addf(b, segment ? ", segment: \"%s\"}\n" : "}\n", segment);
+    write_dataset(r, segment, b);
     buf_addf(b, "task: %s\n", task_str(task));
-    if (task == TASK_MULTICLASS) {
-        qsort(f.values, f.distinct, sizeof(f.values[0]), compare_text);
-        buf_add_str(b, "classes: [");
-        for (size_t i = 0; i < f.distinct; i++)
-            buf_addf(b, "%s\"%s\"", i ? ", " : "", f.values[i]);
-        buf_add_str(b, "]\n");
-    }
-    buf_add_str(b, "split: {by: order, valid: 0, test: 0.1}\n");
-    buf_add_str(b, "train:\n  trainer: xgboost\n  window: {snapshots: 8}\n  params: {max_depth: 4, "
-                   "eta: 0.1, rounds: 50}\n");
-    buf_add_str(b, "plan:\n  on: [dataset, drift]\n  quiet: 0s\n  cooldown: {after_promotion: 0s, "
-                   "after_rejection: 0s, after_failure: 0s}\n  budget: {runs_per_day: 10000}\n");
-    const char *metric = task == TASK_REGRESSION ? "rmse" : "logloss";
-    buf_addf(b, "evaluate: {metrics: [%s]}\n",
-             task == TASK_REGRESSION ? "rmse, mae" : "logloss, accuracy");
+    if (task == TASK_MULTICLASS)
+        write_classes(&f, b);
+    buf_add_str(b, "split: {by: order, valid: 0, test: 0.1}\n"
+                   "train:\n  trainer: xgboost\n  window: {snapshots: 8}\n"
+                   "  params: {max_depth: 4, eta: 0.1, rounds: 50}\n"
+                   "plan:\n  on: [dataset, drift]\n  quiet: 0s\n"
+                   "  cooldown: {after_promotion: 0s, after_rejection: 0s, after_failure: 0s}\n"
+                   "  budget: {runs_per_day: 10000}\n");
+    buf_addf(b, "evaluate: {metrics: [%s]}\n", is_regression ? "rmse, mae" : "logloss, accuracy");
     buf_addf(b,
-             "gate:\n  min_rows: %lld\n  rules:\n    - {metric: %s, no_worse_than: champion, by: "
-             "%.6g}\n",
-             (long long)min_rows, metric, task == TASK_REGRESSION ? 0.02 * f.stddev : 0.02);
-    buf_add_str(b, "deploy: {strategy: replace}\n");
+             "gate:\n  min_rows: %lld\n  rules:\n"
+             "    - {metric: %s, no_worse_than: champion, by: %.6g}\n",
+             (long long)min_rows, is_regression ? "rmse" : "logloss",
+             is_regression ? 0.02 * f.stddev : 0.02);
     buf_addf(b,
-             "monitor:\n  window: {predictions: %zu}\n  drift: {metric: psi, threshold: 0.2, "
-             "consecutive: 2}\n",
+             "deploy: {strategy: replace}\nmonitor:\n  window: {predictions: %zu}\n"
+             "  drift: {metric: psi, threshold: 0.2, consecutive: 2}\n",
              r->batch);
+    return 0;
 }
 
 static int take_pipeline(struct replay *r, struct err *err)
@@ -160,7 +199,8 @@ static int take_pipeline(struct replay *r, struct err *err)
         const char *const *args;
         conf_args(r->conf, &args);
         r->name = name_of_file(args[0]);
-        write_pipeline(r, conf_str(r->conf, "segment"), &yaml);
+        if (write_pipeline(r, conf_str(r->conf, "segment"), &yaml, err))
+            return -1;
     }
     if (pipeline_parse(buf_slice(&yaml), file ? file : "the pipeline made for the data",
                        &r->pipeline, err))
@@ -198,12 +238,14 @@ int replay_setup(struct replay *r, int argc, char **argv, struct err *err)
 {
     const struct conf_option *tables[] = {replay_options, NULL};
     const char *const *args;
+    r->is_usage_wrong = true;
     if (conf_parse(tables, argc, argv, &r->conf, err))
         return -1;
     if (conf_args(r->conf, &args) != 1)
         return err_inval(err, "give one CSV file: relearn replay FILE.csv --label COLUMN");
     if (!conf_str(r->conf, "label"))
         return err_inval(err, "--label is missing: the column to predict");
+    r->is_usage_wrong = false;
     r->is_json = conf_bool(r->conf, "json");
     r->batch = (size_t)conf_int(r->conf, "batch");
     if (table_open(args[0], &r->table, err))
@@ -217,6 +259,7 @@ int replay_setup(struct replay *r, int argc, char **argv, struct err *err)
     if (take_pipeline(r, err))
         return -1;
     find_text_columns(r);
+    r->segment = r->pipeline->segment ? table_column(&r->table, r->pipeline->segment) : -1;
     r->source = (struct row_source){.table = &r->table,
                                     .label = r->label,
                                     .is_text = r->is_text,
@@ -235,7 +278,8 @@ static int start_own(struct replay *r, struct err *err)
 {
     struct installation_options o = {.brokers = conf_str(r->conf, "bus"),
                                      .prefix = conf_str(r->conf, "prefix"),
-                                     .registry = conf_str(r->conf, "registry")};
+                                     .registry = conf_str(r->conf, "registry"),
+                                     .ends_with_us = !conf_bool(r->conf, "keep")};
     o.n_x = conf_x(r->conf, &o.x);
     const char *data = conf_str(r->conf, "data");
     if (!data) {
@@ -244,6 +288,7 @@ static int start_own(struct replay *r, struct err *err)
             return -1;
     }
     o.data = data ? data : r->own_data;
+    o.is_temporary = !data && o.ends_with_us;
     replay_say(r, "starting %s and every agent", o.brokers ? "on Kafka" : "the embedded bus");
     if (installation_start(&o, &r->in, err))
         return -1;
@@ -298,6 +343,8 @@ void replay_fini(struct replay *r)
         replay_say(r, "the installation did not stop: %s", err.msg);
     if (r->own_data && !keep && fsx_remove_tree(r->own_data, &err))
         replay_say(r, "%s could not be removed: %s", r->own_data, err.msg);
+    if (r->is_own && keep)
+        replay_say(r, "kept: relearn status --data %s", r->in.data);
     if (r->loop)
         loop_free(r->loop);
     installation_fini(&r->in);

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agents/relearn/supervisor_internal.h"
@@ -45,6 +47,17 @@ static const struct conf_option OPTIONS[] = {
      .fallback = "127.0.0.1:0",
      .meta = "HOST:PORT",
      .help = "where the first instance of serve answers"},
+    {.name = "parent",
+     .type = CONF_INT,
+     .fallback = "0",
+     .meta = "PID",
+     .help = "stop when this process, which started it, ends; 0: go on",
+     .min = 0,
+     .max = INT32_MAX},
+    {.name = "temporary",
+     .type = CONF_BOOL,
+     .fallback = "false",
+     .help = "remove the folder at the end"},
     {.name = "scale",
      .meta = "AGENT=N,...",
      .help = "instances of each agent; default: as it was scaled last, else one"},
@@ -315,9 +328,20 @@ static int prepare(struct supervisor *s, struct err *err)
                       err);
 }
 
+/* A replay that is interrupted, in whatever way, leaves nothing running. */
+static int end_with(int64_t parent, struct err *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM))
+        return err_io(err, "PR_SET_PDEATHSIG: %s", strerror(errno));
+    return getppid() == parent ? 0 : err_io(err, "process %lld is gone", (long long)parent);
+}
+
 static int run(struct supervisor *s, struct err *err)
 {
     const char *brokers = conf_str(s->conf, "brokers");
+    int64_t parent = conf_int(s->conf, "parent");
+    if (parent && end_with(parent, err))
+        return -1;
     if (loop_new(&s->loop, err) || prepare(s, err))
         return -1;
     if (find_scale(s, err)) {
@@ -333,6 +357,8 @@ static int run(struct supervisor *s, struct err *err)
         child_start(add_child(s, "broker", 1, 1));
     }
     loop_run(s->loop);
+    if (conf_bool(s->conf, "temporary"))
+        return fsx_remove_tree(s->data, err);
     return 0;
 }
 

@@ -73,18 +73,36 @@ static int read_record(struct reader *r, const char **cells, size_t cap, size_t 
     return 0;
 }
 
+static bool skip_empty_line(struct reader *r)
+{
+    bool is_crlf = *r->p == '\r' && r->p + 1 < r->end && r->p[1] == '\n';
+    if (*r->p != '\n' && !is_crlf)
+        return false;
+    r->p += is_crlf ? 2 : 1;
+    r->line++;
+    return true;
+}
+
+/* Cells are C strings: a NUL byte would cut one short in silence. */
+static int check_bytes(const struct reader *r, struct err *err)
+{
+    const char *nul = memchr(r->p, '\0', (size_t)(r->end - r->p));
+    size_t line = 1;
+    if (!nul)
+        return 0;
+    for (const char *p = r->p; p < nul; p++)
+        line += *p == '\n';
+    return err_inval(err, "%s:%zu: a NUL byte", r->path, line);
+}
+
 static int read_rows(struct table *t, struct reader *r, struct err *err)
 {
     size_t cap_cells = 0, cap_records = 0, n_cells = 0, n = 0;
     while (r->p < r->end) {
         const char *from = r->p;
         size_t line = r->line;
-        if (*r->p == '\n' ||
-            (*r->p == '\r' && r->p + 1 < r->end && r->p[1] == '\n' && r->p + 2 == r->end)) {
-            r->p += *r->p == '\r' ? 2 : 1; /* an empty line */
-            r->line++;
+        if (skip_empty_line(r))
             continue;
-        }
         t->cells = xgrow(t->cells, &cap_cells, n_cells + t->n_columns, sizeof(*t->cells));
         if (read_record(r, t->cells + n_cells, t->n_columns, &n, err))
             return -1;
@@ -109,8 +127,9 @@ int table_open(const char *path, struct table *ret, struct err *err)
         r.p += 3;
     r.start = r.p;
     t.names = xcalloc(TABLE_MAX_COLUMNS, sizeof(*t.names));
-    int rc = r.p == r.end ? err_inval(err, "%s: the file is empty", path)
-                          : read_record(&r, t.names, TABLE_MAX_COLUMNS, &t.n_columns, err);
+    int rc = r.p == r.end ? err_inval(err, "%s: the file is empty", path) : check_bytes(&r, err);
+    if (!rc)
+        rc = read_record(&r, t.names, TABLE_MAX_COLUMNS, &t.n_columns, err);
     t.header = (struct slice){r.start, (size_t)(r.p - r.start)};
     if (rc || read_rows(&t, &r, err)) {
         table_close(&t);

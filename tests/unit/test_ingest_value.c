@@ -143,8 +143,11 @@ static void the_end_of_a_cell_is_kept_to(void **state)
 
     (void)state;
     for (size_t n = 1; n <= 20; n++) {
+        char head[32];
+
+        snprintf(head, sizeof(head), "%.*s", (int)n, text);
         assert_int_equal(number_parse(text, n, &v), NUMBER_OK);
-        assert_true(v == strtof(text + 0, NULL) || n < 20);
+        assert_true(v == strtof(head, NULL));
     }
     assert_int_equal(number_parse("1e5", 2, &v), NUMBER_NONE);
     assert_int_equal(number_parse("15", 1, &v), NUMBER_OK);

@@ -66,7 +66,7 @@ static void columns_to_json(const struct matrix *shape, struct json *array)
     }
 }
 
-struct json *model_to_json(const struct model *m)
+static struct json *to_json(const struct model *m)
 {
     struct json *root = json_object(), *file;
 
@@ -310,7 +310,7 @@ int model_seal(struct model *m, const struct sign_key *key, struct buf *ret, str
     CLEANUP(json_freep) struct json *j = NULL;
 
     m->public_key[0] = m->signature[0] = '\0';
-    j = model_to_json(m);
+    j = to_json(m);
     if (key) {
         char signature[sizeof(m->signature)];
 

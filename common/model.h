@@ -45,7 +45,6 @@ int model_seal(struct model *m, const struct sign_key *key, struct buf *ret,
 /* The scalar that the profile's column "prediction" is made of, from one row's outputs. */
 double model_prediction_scalar(enum task task, const double *outputs, size_t n_outputs);
 void model_free(struct model *m);
-struct json *model_to_json(const struct model *m);
 /* One row from named values: numbers by name or category text; unknown category or absent: NaN.
  * Errors: ERR_INVAL unknown column, or text for a number. */
 int model_encode_cell(const struct model *m, size_t column, const struct json *value, float *ret,

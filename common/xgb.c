@@ -182,24 +182,23 @@ int xgb_fits(const struct xgb *x, enum task task, size_t n_classes, struct err *
 
 /* ---- predict ---- */
 
-static int predict_batch(struct xgb *x, const float *rows, size_t n_rows, double *out,
-                         struct err *err)
+int xgb__predict(void *booster, const float *rows, size_t n_rows, size_t n_features,
+                 size_t n_outputs, double *out, struct err *err)
 {
     char interface[XGB_INTERFACE_SIZE];
     const bst_ulong *shape = NULL;
     const float *result = NULL;
     bst_ulong dims = 0, n = 1;
 
-    xgb__interface(rows, n_rows, x->n_features, interface);
-    if (XGBoosterPredictFromDense(x->handle, interface, PREDICT_CONFIG, NULL, &shape, &dims,
-                                  &result))
+    xgb__interface(rows, n_rows, n_features, interface);
+    if (XGBoosterPredictFromDense(booster, interface, PREDICT_CONFIG, NULL, &shape, &dims, &result))
         return xgb__fail(err, "predict");
     for (bst_ulong i = 0; i < dims; i++)
         n *= shape[i];
-    if (n != n_rows * x->n_outputs)
+    if (n != n_rows * n_outputs)
         return err_set(err, ERR_CODEC, NEXT_REJECT,
                        "model: %zu answers for %zu rows, not %zu a row", (size_t)n, n_rows,
-                       x->n_outputs);
+                       n_outputs);
     for (size_t i = 0; i < n; i++)
         out[i] = (double)result[i];
     return 0;
@@ -210,7 +209,8 @@ int xgb_predict(struct xgb *x, const float *rows, size_t n_rows, double *out, st
     for (size_t done = 0; done < n_rows; done += BATCH_ROWS) {
         size_t n = n_rows - done < BATCH_ROWS ? n_rows - done : BATCH_ROWS;
 
-        if (predict_batch(x, rows + done * x->n_features, n, out + done * x->n_outputs, err))
+        if (xgb__predict(x->handle, rows + done * x->n_features, n, x->n_features, x->n_outputs,
+                         out + done * x->n_outputs, err))
             return -1;
     }
     return 0;

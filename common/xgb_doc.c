@@ -323,7 +323,7 @@ double doc_at(const struct doc *vector, size_t i)
     return elem_value(vector->elem, vector->data + i * elem_size(vector->elem));
 }
 
-bool doc_number(const struct doc *d, double *ret)
+static bool doc_number(const struct doc *d, double *ret)
 {
     char text[MAX_NUMBER_CHARS + 1];
 

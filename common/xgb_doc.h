@@ -34,9 +34,8 @@ const struct doc *doc_get(const struct doc *object,
 /* Elements of a list or vector of numbers; false when it is none. */
 bool doc_vector(const struct doc *d, struct arena *arena, struct doc *ret);
 double doc_at(const struct doc *vector, size_t i);
-/* A number, or a string that is one, as XGBoost writes its parameters. */
-bool doc_number(const struct doc *d, double *ret);
-bool doc_count(const struct doc *d, size_t *ret); /* the same, whole and not negative */
+/* A number, or a string that is one, as XGBoost writes its parameters; whole and not negative. */
+bool doc_count(const struct doc *d, size_t *ret);
 
 /* xgb_doc_json.c */
 int doc__parse_json(struct slice text, struct arena *arena, struct doc **ret,

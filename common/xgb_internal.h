@@ -19,6 +19,9 @@ int xgb__plain_base_score(struct slice model, const struct xgb_facts *facts, str
 
 /* Text of XGBoost's last error in this thread, its stack trace cut off; returns -1. */
 int xgb__fail(struct err *err, const char *what);
+/* Answers of a BoosterHandle to dense rows, n_outputs a row. */
+int xgb__predict(void *booster, const float *rows, size_t n_rows, size_t n_features,
+                 size_t n_outputs, double *out, struct err *err) WARN_UNUSED;
 /* {"data":[<address>,true],...} of rows x cols float32; cols 0: a vector. */
 #define XGB_INTERFACE_SIZE 128
 void xgb__interface(const float *data, size_t rows, size_t cols, char out[XGB_INTERFACE_SIZE]);

@@ -12,6 +12,7 @@
  * same cores, a second one makes it slower, by ten times and more.  From so many cells on it pays.
  */
 enum { CELLS_FOR_THREADS = 4000000 };
+enum { CHECK_ROWS = 16 }; /* compared after saving */
 
 struct training {
     DMatrixHandle train, valid;
@@ -233,16 +234,16 @@ static bool is_rising_better(const char *metric)
 static int run_rounds(struct training *t, const struct xgb_params *p, xgb_round_fn on_round,
                       void *ctx, int *ret_rounds, double *ret_best)
 {
-    double best = NAN, sign = is_rising_better(p->metric) ? -1 : 1;
-    int best_round = 0, round = 1;
+    double best = NAN, value = NAN, sign = is_rising_better(p->metric) ? -1 : 1;
+    bool may_stop = t->has_valid && p->early_stopping > 0;
+    int best_round = 0, round = 0;
 
-    for (; round <= p->rounds; round++) {
-        double value = NAN;
-
-        if (XGBoosterUpdateOneIter(t->booster, round - 1, t->train))
+    while (round < p->rounds && !(may_stop && round - best_round >= p->early_stopping)) {
+        if (XGBoosterUpdateOneIter(t->booster, round, t->train))
             return xgb__fail(t->err, "train");
-        if (t->has_valid && evaluate(t, round - 1, &value))
+        if (t->has_valid && evaluate(t, round, &value))
             return -1;
+        round++;
         if (best_round == 0 || sign * value < sign * best) {
             best = value;
             best_round = round;
@@ -250,17 +251,13 @@ static int run_rounds(struct training *t, const struct xgb_params *p, xgb_round_
         if (on_round && on_round(ctx, round, value))
             return err_set(t->err, ERR_CANCELED, NEXT_RETRY, "training was stopped after round %d",
                            round);
-        if (t->has_valid && p->early_stopping > 0 && round - best_round >= p->early_stopping)
-            break;
     }
-    if (round > p->rounds)
-        round = p->rounds;
-    if (t->has_valid && p->early_stopping > 0 && best_round < round) {
+    if (may_stop && best_round < round) {
         if (XGBoosterSlice(t->booster, 0, best_round, 1, &t->best))
             return xgb__fail(t->err, "keep the best rounds");
         round = best_round;
-    } else if (t->has_valid && p->early_stopping <= 0 && evaluate(t, round - 1, &best)) {
-        return -1; /* of the model that is kept, which is the last */
+    } else if (!may_stop) {
+        best = value; /* the model that is kept is the last one */
     }
     *ret_rounds = round;
     *ret_best = best;
@@ -281,6 +278,31 @@ static int save(struct training *t, struct buf *ret)
                : 0;
 }
 
+/* The bytes, loaded as they will be in service, answer as what was trained does. */
+static int check_saved(const struct training *t, const struct matrix *m, struct slice model,
+                       struct err *err)
+{
+    size_t n = m->rows < CHECK_ROWS ? m->rows : CHECK_ROWS, k;
+    struct xgb *x = NULL;
+    double *answers;
+    int rc;
+
+    if (xgb_load(model, &x, err))
+        return err_wrap(err, "saved");
+    k = n * xgb_outputs(x);
+    answers = xmalloc((2 * k + 1) * sizeof(*answers));
+    rc = xgb__predict(t->best ? t->best : t->booster, m->x, n, m->n_columns, xgb_outputs(x),
+                      answers, err) ||
+                 xgb_predict(x, m->x, n, answers + k, err)
+             ? -1
+             : 0;
+    if (rc == 0 && memcmp(answers, answers + k, k * sizeof(*answers)) != 0)
+        rc = err_set(err, ERR_CODEC, NEXT_REJECT, "the saved model answers otherwise than it did");
+    free(answers);
+    xgb_free(x);
+    return rc;
+}
+
 int xgb_train(const struct matrix *train, const struct matrix *valid, enum task task,
               const struct xgb_params *params, xgb_round_fn on_round, void *ctx,
               struct buf *ret_model, int *ret_rounds, double *ret_best, struct err *err)
@@ -295,14 +317,15 @@ int xgb_train(const struct matrix *train, const struct matrix *valid, enum task 
         return -1;
     threads = threads_for(train, params->threads);
     if (make_matrix(&t, train, threads, &t.train) ||
-        (t.has_valid && make_matrix(&t, valid, threads, &t.valid)))
+        (valid && t.has_valid && make_matrix(&t, valid, threads, &t.valid)))
         return -1;
     known[0] = t.train;
     known[1] = t.valid; /* its answers are then kept from round to round */
     if (XGBoosterCreate(known, t.has_valid ? 2 : 1, &t.booster))
         return xgb__fail(err, "a new booster");
     if (set_params(&t, train, task, params, threads) ||
-        run_rounds(&t, params, on_round, ctx, &rounds, &best) || save(&t, &model))
+        run_rounds(&t, params, on_round, ctx, &rounds, &best) || save(&t, &model) ||
+        check_saved(&t, train, buf_slice(&model), err))
         return -1;
     buf_add(ret_model, model.data, model.len);
     *ret_rounds = rounds;

@@ -8,7 +8,7 @@ static bool is(const char *a, const char *b)
     return a && strcmp(a, b) == 0;
 }
 
-const struct training_progressed *train_last_beat(const struct line *l, const char *run)
+static const struct training_progressed *last_beat(const struct line *l, const char *run)
 {
     const struct event_list *list = &l->ev[RECORD_TRAINING_PROGRESSED];
 
@@ -52,7 +52,7 @@ void train_find_owed(const struct line *l, const struct train_view *v, struct tr
     *ret = (struct train_owed){.plan = l->in_flight};
     if (!l->in_flight || line_model(l, l->in_flight->id) || v->is_running_here)
         return;
-    beat = train_last_beat(l, l->in_flight->id);
+    beat = last_beat(l, l->in_flight->id);
     if (is_alive(beat, v)) {
         ret->kind = TRAIN_WAITS;
         ret->wait_ms = TRAIN_DEAD_MS - v->since_beat_ms;

@@ -30,8 +30,6 @@ struct train_view {
     int64_t since_beat_ms; /* monotonic, since the newest beat of the run in flight was folded */
 };
 void train_find_owed(const struct line *l, const struct train_view *v, struct train_owed *ret);
-/* The newest beat of a run in the fold; NULL. */
-const struct training_progressed *train_last_beat(const struct line *l, const char *run);
 bool train_is_answered(const struct line *l, const struct event *plan);
 
 #endif

@@ -117,7 +117,8 @@ static void remove_folder(struct running *r)
 
 /* ---- the end of a child ---- */
 
-int train__put_failure(struct agent *a, const struct order *o, const char *reason,
+/* Leaves a failed result under the run, unless there is one. */
+static int put_failure(struct agent *a, const struct order *o, const char *reason,
                        const struct job_result *res, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
@@ -217,7 +218,7 @@ static bool conclude(struct running *r, const struct job_result *res)
         ask_for_retry(a, r);
         return false;
     }
-    if (train__put_failure(a, &r->order, reason, res, &err)) {
+    if (put_failure(a, &r->order, reason, res, &err)) {
         log_error("train.result", "run=%s error=%s", r->order.run, err.msg);
         ask_for_retry(a, r);
         return false;
@@ -376,7 +377,7 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
     r = xcalloc(1, sizeof(*r));
     r->agent = a;
     if (fill_order(a, plan, attempt, p, r, &why) || start_child(r, p, &why)) {
-        int rc = why.next == NEXT_REJECT ? train__put_failure(a, &r->order, why.msg, NULL, err)
+        int rc = why.next == NEXT_REJECT ? put_failure(a, &r->order, why.msg, NULL, err)
                                          : err_set(err, why.code, why.next, "%s", why.msg);
 
         log_warn("train.not_started", "run=%s error=%s", plan->id, why.msg);

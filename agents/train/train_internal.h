@@ -61,9 +61,6 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
 bool train__has_place(struct agent *a, const char *line); /* queues the line when not */
 void train__cancel(struct running *r);
 void train__kill_all(struct agent *a); /* at the end: returns when all are reaped */
-/* Leaves a failed result under the run, unless there is one. */
-int train__put_failure(struct agent *a, const struct order *o, const char *reason,
-                       const struct job_result *res, struct err *err);
 
 /* beats.c */
 void train__beat(struct running *r, const char *phase);

@@ -378,6 +378,7 @@ void agent_free(struct agent *a)
         a->was_killed = true;
         bus_close(a->bus, 0, nothing, NULL);
     }
+    agent__forget_deferred(a);
     loop_timer_free(a->timer);
     loop_timer_free(a->assign_timer);
     loop_timer_free(a->hold_timer);

@@ -119,7 +119,8 @@ struct agent {
     struct loop_timer *hold_timer;   /* partitions held back for a schema */
     struct loop_timer *stop_timer;
     int64_t stop_deadline_mono_ms, started_mono_ms;
-    bool run_is_deferred, is_in_run;
+    bool is_in_run;
+    struct deferred_run *deferred_run; /* agent_units.c */
     loop_fn on_stopped;
     void *on_stopped_ctx;
     size_t publishing; /* agent_publish not yet acknowledged */
@@ -144,6 +145,7 @@ struct unit_x *agent__unit(struct agent *a, enum record r, const char *key, bool
 void agent__mark(struct agent *a, struct unit_x *x);
 void agent__run(struct agent *a); /* reconciles what is dirty, settles positions */
 void agent__run_soon(struct agent *a);
+void agent__forget_deferred(struct agent *a); /* before the agent is freed */
 void agent__drop_partition(struct agent *a, int partition);
 void agent__drop_all(struct agent *a);
 void agent__push_pending(struct part *p, struct pending pd);

@@ -71,19 +71,36 @@ void agent__mark(struct agent *a, struct unit_x *x)
     a->dirty_tail = x;
 }
 
+/* A run that waits for the end of the turn; the agent may be freed before. */
+struct deferred_run {
+    struct agent *a; /* NULL: freed */
+};
+
 static void run_deferred(void *ctx)
 {
-    struct agent *a = ctx;
-    a->run_is_deferred = false;
+    struct deferred_run *d = ctx;
+    struct agent *a = d->a;
+    free_ptr(&d);
+    if (!a)
+        return;
+    a->deferred_run = NULL;
     agent__run(a);
 }
 
 void agent__run_soon(struct agent *a)
 {
-    if (a->run_is_deferred || a->is_in_run || a->is_stopped)
+    if (a->deferred_run || a->is_in_run || a->is_stopped)
         return;
-    a->run_is_deferred = true;
-    loop_defer(a->loop, run_deferred, a);
+    a->deferred_run = xcalloc(1, sizeof(*a->deferred_run));
+    a->deferred_run->a = a;
+    loop_defer(a->loop, run_deferred, a->deferred_run);
+}
+
+void agent__forget_deferred(struct agent *a)
+{
+    if (a->deferred_run)
+        a->deferred_run->a = NULL;
+    a->deferred_run = NULL;
 }
 
 void agent_touch(struct agent *a, struct unit *u)

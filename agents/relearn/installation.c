@@ -131,35 +131,30 @@ static int wait_until_ready(const char *data, pid_t pid, const char *log_path,
 
 static char **arguments(const struct installation_options *o, struct arena *mem)
 {
-    char **argv = arena_alloc(mem, (20 + 2 * o->n_x) * sizeof(*argv));
+    const struct {
+        const char *name, *value;
+    } texts[] = {
+        {"data", o->data},
+        {"brokers", o->brokers},
+        {"prefix", o->prefix},
+        {"registry", o->registry},
+        {"artifacts", o->artifacts},
+        {"log-level", o->log_level},
+        {"console-listen", o->console_listen},
+        {"serve-listen", o->serve_listen},
+        {"scale", o->scale},
+        {"partitions", o->partitions ? arena_printf(mem, "%d", o->partitions) : NULL},
+        {"parent", o->ends_with_us ? arena_printf(mem, "%d", getpid()) : NULL},
+        {"temporary", o->is_temporary ? "true" : NULL},
+        {"by-group", o->by_group ? "true" : NULL},
+    };
+    char **argv = arena_alloc(mem, (ARRAY_LEN(texts) + 3 + 2 * o->n_x) * sizeof(*argv));
     size_t n = 0;
     argv[n++] = arena_strdup(mem, "relearn");
     argv[n++] = arena_strdup(mem, "supervise");
-    argv[n++] = arena_printf(mem, "--data=%s", o->data);
-    if (o->brokers)
-        argv[n++] = arena_printf(mem, "--brokers=%s", o->brokers);
-    if (o->prefix)
-        argv[n++] = arena_printf(mem, "--prefix=%s", o->prefix);
-    if (o->registry)
-        argv[n++] = arena_printf(mem, "--registry=%s", o->registry);
-    if (o->artifacts)
-        argv[n++] = arena_printf(mem, "--artifacts=%s", o->artifacts);
-    if (o->partitions)
-        argv[n++] = arena_printf(mem, "--partitions=%d", o->partitions);
-    if (o->log_level)
-        argv[n++] = arena_printf(mem, "--log-level=%s", o->log_level);
-    if (o->console_listen)
-        argv[n++] = arena_printf(mem, "--console-listen=%s", o->console_listen);
-    if (o->serve_listen)
-        argv[n++] = arena_printf(mem, "--serve-listen=%s", o->serve_listen);
-    if (o->scale)
-        argv[n++] = arena_printf(mem, "--scale=%s", o->scale);
-    if (o->ends_with_us)
-        argv[n++] = arena_printf(mem, "--parent=%d", getpid());
-    if (o->is_temporary)
-        argv[n++] = arena_strdup(mem, "--temporary");
-    if (o->by_group)
-        argv[n++] = arena_strdup(mem, "--by-group");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i].value)
+            argv[n++] = arena_printf(mem, "--%s=%s", texts[i].name, texts[i].value);
     for (size_t i = 0; i < o->n_x; i++) {
         argv[n++] = arena_strdup(mem, "-X");
         argv[n++] = arena_strdup(mem, o->x[i]);

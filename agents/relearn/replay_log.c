@@ -32,36 +32,46 @@ static void folded(struct agent *a, struct unit *u, const struct event *ev)
     }
 }
 
+static struct awaited *awaited(struct replay_log *r, const char *id)
+{
+    struct awaited *w = NULL;
+    HASH_FIND_STR(r->predictions, id, w);
+    if (w)
+        return w;
+    w = xcalloc(1, sizeof(*w));
+    str_copy(w->id, sizeof(w->id), id);
+    HASH_ADD_STR(r->predictions, id, w);
+    return w;
+}
+
+static bool is_line_ours(const struct replay_log *r, const char *line)
+{
+    size_t n = strcspn(line, "/");
+    return strlen(r->pipeline) == n && strncmp(line, r->pipeline, n) == 0;
+}
+
+static void take_prediction(struct replay_log *r, const struct prediction_served *p)
+{
+    if (!is_line_ours(r, p->line))
+        return;
+    struct awaited *w = awaited(r, p->prediction);
+    if (w->is_seen)
+        r->repeated++;
+    else if (w->is_expected)
+        r->missing--;
+    w->is_seen = true;
+    r->changes++;
+}
+
 /* Predictions and labels are too many to fold: their ids are ticked off. */
 static void stream(struct agent *a, struct event *ev)
 {
     struct replay_log *r = self_of(a);
-    if (ev->type == RECORD_PREDICTION_SERVED) {
-        const struct prediction_served *p = ev->rec;
-        struct awaited *w = NULL;
-        char line_of[2 * PIPELINE_NAME_MAX + 4];
-        snprintf(line_of, sizeof(line_of), "%.*s", (int)strcspn(p->line, "/"), p->line);
-        HASH_FIND_STR(r->predictions, p->prediction, w);
-        if (strcmp(line_of, r->pipeline) == 0) {
-            if (w && w->is_seen)
-                r->repeated++;
-            if (!w) {
-                w = xcalloc(1, sizeof(*w));
-                str_copy(w->id, sizeof(w->id), p->prediction);
-                HASH_ADD_STR(r->predictions, id, w);
-            }
-            if (w->is_expected && !w->is_seen)
-                r->missing--;
-            w->is_seen = true;
-            r->changes++;
-        }
-    } else if (ev->type == RECORD_LABEL_OBSERVED) {
-        const char *line = EV_REC(ev, label_observed)->line;
-        size_t n = strcspn(line, "/");
-        if (strlen(r->pipeline) == n && strncmp(line, r->pipeline, n) == 0) {
-            r->labels_seen++;
-            r->changes++;
-        }
+    if (ev->type == RECORD_PREDICTION_SERVED)
+        take_prediction(r, ev->rec);
+    if (ev->type == RECORD_LABEL_OBSERVED && is_line_ours(r, EV_REC(ev, label_observed)->line)) {
+        r->labels_seen++;
+        r->changes++;
     }
     event_free(ev);
 }
@@ -185,31 +195,30 @@ void replay_log_expect_dataset(struct replay_log *r, const char *event_id, const
         .id = xstrdup(event_id), .dataset = xstrdup(dataset), .rows = rows};
 }
 
+static struct served_count *served_count(struct replay_log *r, const char *line, int64_t generation)
+{
+    char key[SERVED_KEY_SIZE];
+    struct served_count *c = NULL;
+    snprintf(key, sizeof(key), "%s %lld", line, (long long)generation);
+    HASH_FIND_STR(r->served, key, c);
+    if (c)
+        return c;
+    c = xcalloc(1, sizeof(*c));
+    str_copy(c->key, sizeof(c->key), key);
+    str_copy(c->line, sizeof(c->line), line);
+    c->generation = generation;
+    HASH_ADD_STR(r->served, key, c);
+    return c;
+}
+
 void replay_log_expect_prediction(struct replay_log *r, const char *prediction, const char *line,
                                   int64_t generation)
 {
-    struct awaited *w = NULL;
-    HASH_FIND_STR(r->predictions, prediction, w);
-    if (!w) {
-        w = xcalloc(1, sizeof(*w));
-        str_copy(w->id, sizeof(w->id), prediction);
-        HASH_ADD_STR(r->predictions, id, w);
-    }
+    struct awaited *w = awaited(r, prediction);
     if (!w->is_expected && !w->is_seen)
         r->missing++;
     w->is_expected = true;
-    char key[SERVED_KEY_SIZE];
-    snprintf(key, sizeof(key), "%s %lld", line, (long long)generation);
-    struct served_count *c = NULL;
-    HASH_FIND_STR(r->served, key, c);
-    if (!c) {
-        c = xcalloc(1, sizeof(*c));
-        str_copy(c->key, sizeof(c->key), key);
-        str_copy(c->line, sizeof(c->line), line);
-        c->generation = generation;
-        HASH_ADD_STR(r->served, key, c);
-    }
-    c->rows++;
+    served_count(r, line, generation)->rows++;
 }
 
 void replay_log_expect_labels(struct replay_log *r, int64_t n)

@@ -22,8 +22,7 @@ void replay_log_expect_prediction(struct replay_log *r, const char *prediction, 
                                   int64_t generation);
 void replay_log_expect_labels(struct replay_log *r, int64_t n);
 
-/* At rest?  NULL: yes; else one sentence that says what is awaited. */
-const char *replay_log_unrest(struct replay_log *r, const struct pipeline *p);
+/* Until the loop is at rest; *ret_unrest: NULL, or one sentence that says what is still awaited. */
 bool replay_log_await_rest(struct replay_log *r, const struct pipeline *p, int timeout_ms,
                            const char **ret_unrest);
 /* Has this line a champion? */

@@ -36,16 +36,17 @@ struct rest {
     struct replay_log *r;
     const struct pipeline *p;
     int64_t now_ms;
-    const char *why;
+    bool is_awaited; /* r->unrest says what */
 };
 
-static const char *say(struct rest *q, const char *fmt, const struct line *l, const char *id)
+/* The first thing that is awaited. */
+static void say(struct rest *q, const char *what, const struct line *l, const char *id)
 {
-    if (!q->why) {
-        snprintf(q->r->unrest, sizeof(q->r->unrest), "%s: %s %s", l->key, fmt, id ? id : "");
-        q->why = q->r->unrest;
-    }
-    return q->why;
+    struct replay_log *r = q->r;
+    if (q->is_awaited)
+        return;
+    q->is_awaited = true;
+    snprintf(r->unrest, sizeof(r->unrest), "%s: %s %s", l->key, what, id);
 }
 
 /* Answered, and not merely put off to a time that has come or to a run that is over. */
@@ -64,10 +65,10 @@ static void look_at_triggers(struct rest *q, const struct line *l)
 {
     const struct event_list *snapshots = &l->ev[RECORD_DATASET_INGESTED],
                             *alerts = &l->ev[RECORD_DRIFT_DETECTED];
-    for (size_t i = 0; i < snapshots->n && !q->why; i++)
+    for (size_t i = 0; i < snapshots->n && !q->is_awaited; i++)
         if (!is_trigger_settled(l, snapshots->items[i], q->now_ms))
             say(q, "no plan yet for snapshot", l, snapshots->items[i]->id);
-    for (size_t i = 0; i < alerts->n && !q->why; i++)
+    for (size_t i = 0; i < alerts->n && !q->is_awaited; i++)
         if (!is_trigger_settled(l, alerts->items[i], q->now_ms))
             say(q, "no plan yet for drift alert", l, alerts->items[i]->id);
     if (l->in_flight)
@@ -103,7 +104,7 @@ static void look_at_instance(struct agent *a, struct unit *u, void *ctx)
 
 static void look_at_service(struct rest *q, const struct line *l)
 {
-    if (!l->deployment || q->why)
+    if (!l->deployment || q->is_awaited)
         return;
     const struct deployment_changed *d = EV_REC(l->deployment, deployment_changed);
     struct instances n = {.l = l};
@@ -133,7 +134,7 @@ static void look_at_monitor(struct rest *q, const struct line *l)
 {
     struct served_count *c, *next;
     HASH_ITER (hh, q->r->served, c, next) {
-        if (strcmp(c->line, l->key) != 0 || q->why)
+        if (strcmp(c->line, l->key) != 0 || q->is_awaited)
             continue;
         int64_t due = c->rows / q->p->window_predictions, windows = 0, quality = 0;
         count_windows(l, c->generation, &windows, &quality);
@@ -145,7 +146,7 @@ static void look_at_monitor(struct rest *q, const struct line *l)
                 c->key + strlen(c->line) + 1);
     }
     const struct event_list *list = &l->ev[RECORD_HEALTH_MEASURED];
-    for (size_t i = 0; i < list->n && !q->why; i++) {
+    for (size_t i = 0; i < list->n && !q->is_awaited; i++) {
         const struct health_measured *h = EV_REC(list->items[i], health_measured);
         bool is_bad = strcmp(h->verdict, "drift") == 0 || strcmp(h->verdict, "degraded") == 0;
         if (is_bad && h->consecutive % q->p->drift_consecutive == 0 &&
@@ -162,7 +163,8 @@ static void look_at_line(void *ctx, const struct line *l)
     look_at_monitor(q, l);
 }
 
-const char *replay_log_unrest(struct replay_log *r, const struct pipeline *p)
+/* At rest?  NULL: yes; else one sentence that says what is awaited. */
+static const char *unrest(struct replay_log *r, const struct pipeline *p)
 {
     for (size_t i = r->n_datasets; i > 0; i--)
         if (!replay_dataset_has_outcome(r, &r->datasets[i - 1])) {
@@ -172,9 +174,9 @@ const char *replay_log_unrest(struct replay_log *r, const struct pipeline *p)
         }
     struct rest q = {.r = r, .p = p, .now_ms = agent_now_ms(r->agent)};
     replay_log_each_line(r, look_at_line, &q);
-    if (!q.why && r->missing > 0)
-        q.why = "not every prediction is in the topic predictions yet";
-    return q.why;
+    if (q.is_awaited)
+        return r->unrest;
+    return r->missing > 0 ? "not every prediction is in the topic predictions yet" : NULL;
 }
 
 struct waiting {
@@ -192,7 +194,7 @@ static bool is_at_rest(void *ctx)
     if (w->seen == w->r->changes && w->why)
         return false; /* nothing was read since the last look */
     w->seen = w->r->changes;
-    w->why = replay_log_unrest(w->r, w->p);
+    w->why = unrest(w->r, w->p);
     return !w->why;
 }
 

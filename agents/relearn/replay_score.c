@@ -88,22 +88,28 @@ static void number(struct naive *n, const char *label, bool is_scored)
     n->n++;
 }
 
+static struct seen_label *seen(struct naive *n, const char *label)
+{
+    struct seen_label *l = NULL;
+    HASH_FIND_STR(n->labels, label, l);
+    if (l)
+        return l;
+    l = xcalloc(1, sizeof(*l));
+    l->label = xstrdup(label);
+    HASH_ADD_KEYPTR(hh, n->labels, l->label, strlen(l->label), l);
+    return l;
+}
+
 void naive_label(struct naive *n, const char *label, bool is_scored)
 {
     if (n->task == TASK_REGRESSION) {
         number(n, label, is_scored);
         return;
     }
-    struct seen_label *l = NULL;
-    HASH_FIND_STR(n->labels, label, l);
+    struct seen_label *l = seen(n, label);
     if (is_scored && n->last) {
         score_class(&n->last_score, n->last == l, NAN);
         score_class(&n->majority_score, n->majority == l, NAN);
-    }
-    if (!l) {
-        l = xcalloc(1, sizeof(*l));
-        l->label = xstrdup(label);
-        HASH_ADD_KEYPTR(hh, n->labels, l->label, strlen(l->label), l);
     }
     l->n++;
     n->last = l;

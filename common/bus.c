@@ -284,6 +284,8 @@ static void on_consumer_error(struct bus *b, rd_kafka_event_t *ev)
     rd_kafka_topic_partition_t *at;
 
     if (rd_kafka_event_error(ev) != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (rd_kafka_event_error(ev) > 0 && b->consumer) /* the broker's word, not ours */
+            bus__positions_refused(b);
         on_error(b, ev);
         return;
     }
@@ -381,6 +383,7 @@ static void on_beat(void *ctx)
         learn_cluster(b);
         probe_if_due(b);
         bus__seek_again(b);
+        bus__ask_positions(b);
     }
     hurry = !b->up || b->ask || b->phase != BUS_OPEN;
     loop_timer_start(b->beat, b->n_seeking > 0 ? BUS_SEEK_AGAIN_MS

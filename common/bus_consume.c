@@ -104,6 +104,49 @@ int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err
     return b->is_warm ? apply_assignment(b, err) : 0;
 }
 
+/* The client asks once for a committed position.  Where the group's coordinator is being made, or
+ * moves, that is refused, and the partition never begins (seen with 2.0.2).  So everything is
+ * assigned anew: what has begun at its position, the rest as before. */
+static bool has_begun(const struct bus *b, const struct bus__part *p, int64_t *ret_position)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    bool begun;
+
+    rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+    begun = rd_kafka_position(b->consumer, list) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+            list->elems[0].offset >= 0;
+    if (begun)
+        *ret_position = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return begun;
+}
+
+void bus__positions_refused(struct bus *b) /* the next beat asks: not more often than that */
+{
+    int64_t position;
+
+    for (size_t i = 0; i < b->n_parts && !b->ask_positions; i++) {
+        const struct bus__part *p = &b->parts[i];
+
+        b->ask_positions =
+            p->assigned && p->start == BUS_OFFSET_COMMITTED && !has_begun(b, p, &position);
+    }
+}
+
+void bus__ask_positions(struct bus *b)
+{
+    struct err err = {0};
+
+    if (!b->ask_positions || !b->is_warm)
+        return;
+    b->ask_positions = false;
+    for (size_t i = 0; i < b->n_parts; i++)
+        if (b->parts[i].assigned && !b->parts[i].seeking)
+            (void)has_begun(b, &b->parts[i], &b->parts[i].start);
+    if (apply_assignment(b, &err))
+        bus__problem(b, &err);
+}
+
 static void unassign(struct bus *b)
 {
     for (size_t i = 0; i < b->n_parts; i++)

@@ -69,6 +69,7 @@ struct bus {
     char producer_id[BUS_CLUSTER_ID_SIZE],
         consumer_id[BUS_CLUSTER_ID_SIZE]; /* as each saw it last */
     bool up, ask, probing;                /* ask: metadata is wanted */
+    bool ask_positions;                   /* of partitions that have not begun */
     int64_t probed_ms;
     struct bus__probe probe;
     struct bus__topic *topics;
@@ -107,6 +108,9 @@ void bus__problem(struct bus *b, const struct err *err); /* not while closing */
 int bus__consumer_make(struct bus *b, struct err *err) WARN_UNUSED; /* once the cluster is known */
 int bus__consumer_warm(struct bus *b, struct err *err) WARN_UNUSED; /* once it has metadata */
 void bus__seek_again(struct bus *b);
+/* A committed position may have been refused; asks for it again. */
+void bus__positions_refused(struct bus *b);
+void bus__ask_positions(struct bus *b);
 bool bus__is_seeking(struct bus *b, const char *topic, int partition);
 void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev);
 void bus__on_rebalance(struct bus *b, rd_kafka_event_t *ev);

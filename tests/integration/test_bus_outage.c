@@ -11,7 +11,13 @@
 #include "tests/support/bus_recorder.h"
 #include "tests/support/test_cluster.h"
 
-enum { API_PRODUCE = 0, NOT_ENOUGH_REPLICAS = 19, BIG_BYTES = 6 << 20 };
+enum {
+    API_PRODUCE = 0,
+    API_OFFSET_FETCH = 9,
+    NOT_COORDINATOR = 16,
+    NOT_ENOUGH_REPLICAS = 19,
+    BIG_BYTES = 6 << 20
+};
 
 struct fixture {
     struct test_cluster *cluster;
@@ -125,6 +131,29 @@ static void refused_batch_is_tried_again_in_silence(void **state)
     assert_int_equal(f->a.failed, 0);
 }
 
+/* As on a Kafka whose first group this is: its coordinator is still being made. */
+static void committed_position_that_cannot_be_had_yet_is_asked_for_again(void **state)
+{
+    struct fixture *f = *state;
+    const char *topic = test_cluster_topic(f->cluster, "t", 1);
+    const char *other = test_cluster_topic(f->cluster, "other", 1);
+    const struct bus_position both[] = {{topic, 0, BUS_OFFSET_COMMITTED},
+                                        {other, 0, BUS_OFFSET_EARLIEST}};
+    struct err err = {0};
+
+    open_x(f, &f->a, test_cluster_name(f->cluster, "g"), NULL);
+    recorder_wait_count(&f->a, &f->a.connected, 1);
+    test_cluster_fail(f->cluster, API_OFFSET_FETCH, 3, NOT_COORDINATOR);
+    recorder_send(&f->a, topic, 0, "k", "1");
+    recorder_send(&f->a, other, 0, "k", "2");
+    assert_return_code(bus_assign(f->a.bus, both, 2, &err), 0);
+    recorder_wait_messages(&f->a, 2);
+    recorder_send(&f->a, topic, 0, "k", "3");
+    recorder_send(&f->a, other, 0, "k", "4");
+    recorder_wait_messages(&f->a, 4);
+    assert_int_equal(f->a.n_messages, 4); /* nobody begins anew because of the other one */
+}
+
 static void message_that_cannot_be_sent_in_time_is_told_so_once(void **state)
 {
     struct fixture *f = *state;
@@ -222,6 +251,7 @@ int main(void)
         T(bus_opens_without_a_broker_and_connects_when_it_comes),
         T(what_was_sent_during_an_outage_is_delivered_once),
         T(refused_batch_is_tried_again_in_silence),
+        T(committed_position_that_cannot_be_had_yet_is_asked_for_again),
         T(message_that_cannot_be_sent_in_time_is_told_so_once),
         T(full_queue_is_back_pressure),
         T(message_that_is_too_large_is_rejected),

@@ -26,6 +26,7 @@
 #define MAX_IDS 4096 /* ids known or asked for; the codec keeps fewer */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 2000
+#define CONFLICTS_MAX 4 /* 409: incompatible, or (Apicurio) somebody registers the same just now */
 
 enum state {
     STATE_NEW = 0,
@@ -188,8 +189,9 @@ static bool may_get_better(int status)
 static int answer_error(const struct http_response *rs, enum err_next next, struct err *err)
 {
     CLEANUP(json_freep) struct json *j = json_parse(buf_slice(&rs->body), "answer", NULL);
+    enum err_code code = rs->status == 409 ? ERR_CONFLICT : ERR_HTTP;
 
-    return err_set(err, ERR_HTTP, next, "HTTP %d: %.200s", rs->status,
+    return err_set(err, code, next, "HTTP %d: %.200s", rs->status,
                    json_get_str(j, "message", "no message"));
 }
 
@@ -227,6 +229,7 @@ static int register_one(struct schemareg *r, const char *subject, const char *te
     CLEANUP(json_freep) struct json *j = json_object();
     CLEANUP(buf_fini) struct buf url = {0}, body = {0};
     int64_t backoff_ms = BACKOFF_FIRST_MS;
+    int conflicts = 0;
 
     buf_addf(&url, "%s/subjects/", r->base);
     http_escape(subject, &url);
@@ -243,6 +246,8 @@ static int register_one(struct schemareg *r, const char *subject, const char *te
         if (post_once(r, url.data, buf_slice(&body), timeout_ms, ret_id, &last) == 0)
             return 0;
         left_ms = deadline_mono_ms - clk_mono_ms(&clk_system);
+        if (last.code == ERR_CONFLICT && ++conflicts < CONFLICTS_MAX)
+            last.next = NEXT_RETRY;
         if (last.next != NEXT_RETRY || left_ms <= 0) {
             if (err)
                 *err = last;

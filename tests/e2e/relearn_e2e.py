@@ -338,20 +338,21 @@ class Installation:
         return wait(settled, lambda: f"a plan for {trigger} of {line}: {[e['record']['reason'] for e in self.events('plans', line)]}")
 
     def end_of(self, line, trigger):
-        """How the run ended that a trigger led to: the `closed` plan's record."""
+        """How the run ended that a trigger led to, the `closed` plan's record; when it was promoted, it is served by then."""
         plan = self.plan(line, trigger)
         assert plan["record"]["kind"] == "requested", plan["record"]
-        return self.event("plans", line, kind="closed", run=plan["id"])["record"]
+        end = self.event("plans", line, kind="closed", run=plan["id"])["record"]
+        if end["outcome"] == "promoted":  # topics are not ordered among each other
+            change = self.event("deployments", line, kind="changed", run=end["run"], is_final=True)
+            self.await_generation(line, change["record"]["generation"])
+        return end
 
     def learn(self, line, dataset, path, **fields):
         """Publishes, and waits until the run that follows has ended; when it was promoted, until it is in service."""
         event = self.publish(dataset, path, **fields)
         snapshot = self.snapshot(line, event)
         assert snapshot["status"] == "accepted", snapshot["reason"]
-        end = self.end_of(line, snapshot["id"])
-        if end["outcome"] == "promoted":
-            self.await_generation(line, self.deployment(line)["generation"])
-        return end
+        return self.end_of(line, snapshot["id"])
 
     def deployments(self, line):
         return [e["record"] for e in self.events("deployments", line, kind="changed")]

@@ -166,7 +166,6 @@ void agent_stream_done(struct agent *a, enum record r, int partition, int64_t ne
 
 /* Metrics: counters by fixed names ("rows_total"); labels NULL or `line="x"`. */
 void agent_count(struct agent *a, const char *name, const char *labels, double add);
-void agent_gauge(struct agent *a, const char *name, const char *labels, double value);
 double agent_counted(struct agent *a, const char *name,
                      const char *labels); /* value of a counter or gauge so far */
 void agent_observe_ms(struct agent *a, const char *name, const char *labels,

@@ -31,11 +31,6 @@ void agent_count(struct agent *a, const char *name, const char *labels, double a
     cell(a, 'c', name, labels)->value += add;
 }
 
-void agent_gauge(struct agent *a, const char *name, const char *labels, double value)
-{
-    cell(a, 'g', name, labels)->value = value;
-}
-
 double agent_counted(struct agent *a, const char *name, const char *labels)
 {
     return cell(a, 'c', name, labels)->value;

@@ -11,7 +11,7 @@
 
 enum { HOLD_MS = 100, HOLD_MAX_MS = 5000 }; /* between two tries for a schema: longer each time */
 
-struct input *agent__input_of_topic(struct agent *a, const char *topic)
+static struct input *input_of_topic(struct agent *a, const char *topic)
 {
     for (size_t i = 0; i < a->n_inputs; i++)
         if (strcmp(a->inputs[i].topic, topic) == 0)
@@ -25,14 +25,6 @@ struct input *agent__input_of(struct agent *a, enum record r)
         if (a->inputs[i].record == r)
             return &a->inputs[i];
     return NULL;
-}
-
-bool agent__reads(const struct agent *a, enum record r)
-{
-    for (size_t i = 0; i < a->n_inputs; i++)
-        if (a->inputs[i].record == r)
-            return true;
-    return false;
 }
 
 static const char *header_str(struct arena *arena, const struct bus_message *m, const char *name)
@@ -53,7 +45,7 @@ static const char *derived_id(struct arena *arena, const struct bus_message *m)
     return arena_strdup(arena, id);
 }
 
-struct event *agent__event_of(struct agent *a, enum record r, const struct bus_message *m)
+static struct event *event_of(struct agent *a, enum record r, const struct bus_message *m)
 {
     (void)a;
     struct event *ev = xcalloc(1, sizeof(*ev));
@@ -210,7 +202,7 @@ static bool take_message(struct agent *a, struct input *in, struct part *p,
         take_tombstone(a, in, m);
         return true;
     }
-    struct event *ev = agent__event_of(a, in->record, m);
+    struct event *ev = event_of(a, in->record, m);
     struct err err = {0};
     int rc = codec_decode(a->codec, in->record, (struct slice){m->value, m->value_n}, &ev->arena,
                           &ev->rec, &err);
@@ -266,7 +258,7 @@ static bool is_another_log(struct agent *a, struct input *in, struct part *p,
 void agent__on_message(void *ctx, const struct bus_message *m)
 {
     struct agent *a = ctx;
-    struct input *in = agent__input_of_topic(a, m->topic);
+    struct input *in = input_of_topic(a, m->topic);
     if (!in || m->partition < 0 || m->partition >= in->partitions || a->is_stopped)
         return;
     struct part *p = &in->parts[m->partition];
@@ -289,7 +281,7 @@ void agent__on_message(void *ctx, const struct bus_message *m)
 void agent__on_end(void *ctx, const char *topic, int partition, int64_t offset)
 {
     struct agent *a = ctx;
-    struct input *in = agent__input_of_topic(a, topic);
+    struct input *in = input_of_topic(a, topic);
     if (!in || partition < 0 || partition >= in->partitions || !in->parts[partition].assigned)
         return;
     struct part *p = &in->parts[partition];

@@ -129,11 +129,7 @@ struct agent {
 /* agent_input.c */
 void agent__on_message(void *ctx, const struct bus_message *m);
 void agent__on_end(void *ctx, const char *topic, int partition, int64_t offset);
-struct input *agent__input_of_topic(struct agent *a, const char *topic);
 struct input *agent__input_of(struct agent *a, enum record r);
-bool agent__reads(const struct agent *a, enum record r);
-/* Events out of a message's headers; NULL key/value handled by the caller. */
-struct event *agent__event_of(struct agent *a, enum record r, const struct bus_message *m);
 /* agent_assign.c */
 void agent__assign(struct agent *a); /* by share, or globals only, or subscribe */
 void agent__on_assigned(void *ctx, const struct bus_position *p, size_t n);

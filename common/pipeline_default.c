@@ -139,7 +139,7 @@ static int64_t waits_ms(const struct pipeline *p)
     return ms;
 }
 
-void pipeline__derive(struct reader *rd)
+static void derive(struct reader *rd)
 {
     struct pipeline *p = rd->p;
     static const double default_steps[] = {0.1, 0.5, 1};
@@ -261,6 +261,6 @@ int pipeline__check(struct reader *rd)
     if (check_dataset(rd) || check_classes(rd) || pipeline__check_train(rd) || check_deploy(rd) ||
         pipeline__check_gate(rd))
         return -1;
-    pipeline__derive(rd);
+    derive(rd);
     return check_plan(rd);
 }

@@ -103,7 +103,6 @@ extern const struct key pipeline__column_name; /* item of lists of columns */
 
 /* Defaults: what is the same for every pipeline, then what depends on what was given. */
 void pipeline__defaults(struct pipeline *p);
-void pipeline__derive(struct reader *rd);
 /* Checks that need more than one key; each names the key to change. */
 int pipeline__check(struct reader *rd);
 int pipeline__check_train(struct reader *rd);

@@ -31,6 +31,7 @@ static bool local_of(int fd, struct sockaddr_in *ret)
 {
     socklen_t n = sizeof(*ret);
 
+    *ret = (struct sockaddr_in){0};
     return getsockname(fd, (struct sockaddr *)ret, &n) == 0 && ret->sin_family == AF_INET;
 }
 
@@ -38,6 +39,7 @@ static bool peer_of(int fd, struct sockaddr_in *ret)
 {
     socklen_t n = sizeof(*ret);
 
+    *ret = (struct sockaddr_in){0};
     return getpeername(fd, (struct sockaddr *)ret, &n) == 0 && ret->sin_family == AF_INET;
 }
 

@@ -491,8 +491,10 @@ static void *run(void *arg)
         next_ms = sweep(r, now_ms);
     }
     add_joined(r);
-    while (r->all.next != &r->all)
-        connection_free(r->all.next);
+    for (struct connection *c = r->all.next, *next; c != &r->all; c = next) {
+        next = c->next;
+        connection_free(c);
+    }
     return NULL;
 }
 

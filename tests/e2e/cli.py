@@ -164,6 +164,20 @@ def the_catalogue_of_topics_is_printed():
     assert len(rows) == 18 and rows[2].startswith("| pipelines | pipeline |"), rows
 
 
+def topics_are_created_and_compared_with_the_catalogue():
+    if not KAFKA:
+        raise Skip("the embedded bus makes its own")
+    words = ["topics", "--brokers", KAFKA, "--prefix", f"cli-topics-{os.getpid()}.", "--partitions", "2"]
+    missing = json.loads(expect(REFUSED, relearn(*words, "--check", "--json")).stdout)
+    assert len(missing["differs"]) == 16 and not missing["topics"], missing
+    made = json.loads(expect(DONE, relearn(*words, "--json")).stdout)
+    assert len(made["topics"]) == 16 and not made["differs"], made
+    expect(DONE, relearn(*words), "as the catalogue says")
+    expect(DONE, relearn(*words, "--check"), "as the catalogue says")
+    words[-1] = "3"
+    expect(REFUSED, relearn(*words, "--check"), "plans: ", "partitions")
+
+
 # ---- day-to-day commands -----------------------------------------------------------------------------------------------
 
 
@@ -405,6 +419,7 @@ def main():
         nothing_running_exits_with_3,
         a_record_of_a_dead_installation_is_not_believed,
         the_catalogue_of_topics_is_printed,
+        topics_are_created_and_compared_with_the_catalogue,
         what_replay_cannot_use_is_refused,
         a_replay_that_is_killed_leaves_nothing_running,
         one_that_cannot_start_says_why,

@@ -1,5 +1,5 @@
-/* The runtime itself, with the smallest agent there can be: it answers every drift alert with a plan
- * `ignored`.  On a bus in memory. */
+/* The runtime itself, with the smallest agent there can be: it answers every drift alert with a
+ * plan `ignored`.  On a bus in memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -110,12 +110,12 @@ static int tear_down(void **state)
 
 static void begin(struct bench *b, const char *share)
 {
-    char *argv[] = {(char *)(uintptr_t)"relearn-echo",
-                    (char *)(uintptr_t)"--brokers=none",
+    char *argv[] = {(char *)(uintptr_t) "relearn-echo",
+                    (char *)(uintptr_t) "--brokers=none",
                     xasprintf("--share=%s", share),
                     xasprintf("--data=%s", b->dir.path),
-                    (char *)(uintptr_t)"--instance=echo-1",
-                    (char *)(uintptr_t)"--log-level=error",
+                    (char *)(uintptr_t) "--instance=echo-1",
+                    (char *)(uintptr_t) "--log-level=error",
                     NULL};
     struct err err = {0};
     if (agent_new(&ECHO, b->loop, (int)ARRAY_LEN(argv) - 1, argv, &b->agent, &err) ||
@@ -220,9 +220,12 @@ static void an_answer_carries_its_cause(void **state)
     alert(b, "a", "the-cause");
     settle(b);
     const struct bus_message *m = fake_bus_at("relearn.plans", partition_of("a"), 0);
-    const char *expected[][2] = {{"ce_causationid", "the-cause"}, {"ce_correlationid", "the-cause"},
-                                 {"ce_hops", "1"},                {"ce_specversion", "1.0"},
-                                 {"ce_subject", "a"},             {"content-type", "application/avro"}};
+    const char *expected[][2] = {{"ce_causationid", "the-cause"},
+                                 {"ce_correlationid", "the-cause"},
+                                 {"ce_hops", "1"},
+                                 {"ce_specversion", "1.0"},
+                                 {"ce_subject", "a"},
+                                 {"content-type", "application/avro"}};
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         bool found = false;
         for (size_t h = 0; h < m->n_headers; h++)
@@ -239,7 +242,8 @@ static void poison_goes_aside_with_its_bytes(void **state)
     struct bench *b = *state;
     static const char GARBAGE[] = "this is no Avro";
     begin(b, "1/1");
-    fake_bus_append("relearn.drift", partition_of("a"), slice_str("a"), slice_str(GARBAGE), NULL, 0);
+    fake_bus_append("relearn.drift", partition_of("a"), slice_str("a"), slice_str(GARBAGE), NULL,
+                    0);
     alert(b, "a", "after");
     settle(b);
     assert_int_equal(plans(), 1);
@@ -372,10 +376,9 @@ static void a_restart_answers_nothing_twice(void **state)
         begin(b, "1/1");
         settle(b);
         assert_int_equal(plans(), 20);
-        assert_int_equal(agent_unit(b->agent, RECORD_TRAINING_PLANNED, "a")
-                             ->line->ev[RECORD_TRAINING_PLANNED]
-                             .n,
-                         13);
+        assert_int_equal(
+            agent_unit(b->agent, RECORD_TRAINING_PLANNED, "a")->line->ev[RECORD_TRAINING_PLANNED].n,
+            13);
     }
 }
 

@@ -1,4 +1,5 @@
-/* Any bytes as a model file: the structural check takes them or says no, and reads nothing beyond them. */
+/* Any bytes as a model file: the structural check takes them or says no, and reads nothing beyond
+ * them. */
 #include "common/xgb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

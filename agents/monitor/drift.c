@@ -9,8 +9,8 @@
 static const double ONCE_IN_A_THOUSAND =
     3.090232306167813; /* upper quantile of the standard normal */
 
-/* Wilson and Hilferty 1931: the cube root of a chi-squared variable is nearly normal.  Off by 3 % for
- * one degree of freedom, by less than 1 % from four on. */
+/* Wilson and Hilferty 1931: the cube root of a chi-squared variable is nearly normal.  Off by 3 %
+ * for one degree of freedom, by less than 1 % from four on. */
 static double chi_squared_quantile(double degrees)
 {
     double v = 2 / (9 * degrees), root = 1 - v + ONCE_IN_A_THOUSAND * sqrt(v);

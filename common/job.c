@@ -218,6 +218,17 @@ static void on_exit_of_child(void *ctx)
 
 /* --- the start ------------------------------------------------------------------------------- */
 
+/* What the parent sees to. */
+static void start_limits(struct job *j, const struct job_spec *spec)
+{
+    j->start_ms = clk_mono_ms(&clk_system);
+    j->memory_limit_bytes = spec->memory_bytes;
+    if (spec->wall_ms)
+        loop_timer_start(j->deadline, spec->wall_ms);
+    if (spec->memory_bytes)
+        loop_timer_start(j->memory_timer, MEMORY_FAST_MS);
+}
+
 static void watch(struct job *j, const struct job_spec *spec)
 {
     j->pid_watch = loop_watch_new(j->loop, j->child.pid_fd, on_exit_of_child, j);
@@ -226,14 +237,9 @@ static void watch(struct job *j, const struct job_spec *spec)
     if (j->child.err_fd >= 0)
         j->err_watch = loop_watch_new(j->loop, j->child.err_fd, on_err, j);
     j->kill_timer = loop_timer_new(j->loop, on_kill_timer, j);
-    if (spec->wall_ms) {
-        j->deadline = loop_timer_new(j->loop, on_deadline, j);
-        loop_timer_start(j->deadline, spec->wall_ms);
-    }
-    if (spec->memory_bytes) {
-        j->memory_timer = loop_timer_new(j->loop, on_memory_timer, j);
-        loop_timer_start(j->memory_timer, MEMORY_FAST_MS);
-    }
+    j->deadline = loop_timer_new(j->loop, on_deadline, j);
+    j->memory_timer = loop_timer_new(j->loop, on_memory_timer, j);
+    start_limits(j, spec);
 }
 
 int job_start(struct loop *l, const struct job_spec *spec, job_line_fn on_line, job_done_fn on_done,
@@ -249,13 +255,20 @@ int job_start(struct loop *l, const struct job_spec *spec, job_line_fn on_line, 
     j->on_done = on_done;
     j->ctx = ctx;
     j->child = child;
-    j->start_ms = clk_mono_ms(&clk_system);
-    j->memory_limit_bytes = spec->memory_bytes;
     j->lines.on_line = on_line;
     j->lines.ctx = ctx;
     watch(j, spec);
     *ret = j;
     return 0;
+}
+
+void job_limit(struct job *j, const struct job_spec *spec)
+{
+    if (j->is_over)
+        return;
+    start_limits(j, spec);
+    if (spec->cpu_ms)
+        job__limit_cpu(j->child.pid, spec->cpu_ms);
 }
 
 int job_pid(const struct job *j)

@@ -42,6 +42,9 @@ typedef void (*job_done_fn)(void *ctx, const struct job_result *r);
 struct job;
 int job_start(struct loop *l, const struct job_spec *spec, job_line_fn on_line, job_done_fn on_done,
               void *ctx, struct job **ret, struct err *err) WARN_UNUSED;
+/* Limits that were not known when it was started: wall, CPU and memory of spec.  Its wall time,
+ * here and in the result, counts from now, its CPU time beyond what it has used. */
+void job_limit(struct job *j, const struct job_spec *spec);
 void job_cancel(struct job *j); /* TERM now, KILL after 5 s; on_done still comes; again: nothing */
 int job_pid(const struct job *j);
 /* "killed by signal 9 after 3.2 s (memory limit 2 GiB)", one sentence for people. */

@@ -4,11 +4,15 @@
 
 #include "common/job.h"
 
+enum { JOB_CPU_GRACE_S = 5 }; /* from SIGXCPU, which may be caught, to SIGKILL */
+
 struct job_child {
     int pid, pid_fd;
     int out_fd, err_fd; /* not blocking; -1: at its end */
 };
 int job__spawn(const struct job_spec *spec, struct job_child *ret, struct err *err) WARN_UNUSED;
+/* For a process that runs already, beyond what it has used; as relearn-exec sets it before. */
+void job__limit_cpu(int pid, int64_t cpu_ms);
 void job__close_fd(int *fd); /* -1 is fine, and what it is then */
 
 enum { JOB_LINE_BYTES = 4096 };

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -198,6 +200,19 @@ static int watched(struct spawn *s, const char *helper, const char *program,
     ret->err_fd = s->err[0];
     s->out[0] = s->err[0] = -1;
     return 0;
+}
+
+void job__limit_cpu(int pid, int64_t cpu_ms)
+{
+    clockid_t clock;
+    struct timespec used = {0};
+    struct rlimit rl;
+
+    if (clock_getcpuclockid(pid, &clock) == 0)
+        clock_gettime(clock, &used);
+    rl.rlim_cur = (rlim_t)used.tv_sec + (rlim_t)(cpu_ms + 999) / 1000;
+    rl.rlim_max = rl.rlim_cur + JOB_CPU_GRACE_S;
+    prlimit(pid, RLIMIT_CPU, &rl, NULL); /* one that has ended needs none */
 }
 
 int job__spawn(const struct job_spec *spec, struct job_child *ret, struct err *err)

@@ -50,6 +50,11 @@ void train__on_line(void *ctx, const char *line)
         log_debug("train.said", "run=%s text=%s", r->order.run, line);
         return;
     }
+    if (strcmp(p.phase, "stored") == 0) { /* its end, some ms later, need not be waited for */
+        r->is_stored = true;
+        agent_touch(r->agent, agent_unit(r->agent, RECORD_TRAINING_PLANNED, r->order.line));
+        return;
+    }
     is_new = strcmp(p.phase, r->progress.phase) != 0;
     r->progress = p;
     if (is_new && clk_mono_ms(agent_clk(r->agent)) - r->last_beat_ms >= PHASE_MS)

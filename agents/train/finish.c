@@ -1,6 +1,7 @@
 #include "agents/train/finish.h"
 
 #include <math.h>
+#include <pthread.h>
 
 #include "common/fsx.h"
 #include "common/model.h"
@@ -73,6 +74,54 @@ static struct profile *profile_features(const struct matrix *m)
     return profiler_finish(p);
 }
 
+struct profiling {
+    const struct matrix *rows;
+    struct profile *profile; /* of the features; NULL: not made yet, or taken */
+    pthread_t thread;
+    bool has_thread;
+};
+
+static void *profiling_run(void *ctx)
+{
+    struct profiling *p = ctx;
+
+    p->profile = profile_features(p->rows);
+    return NULL;
+}
+
+struct profiling *profiling_start(const struct matrix *rows)
+{
+    struct profiling *p = xcalloc(1, sizeof(*p));
+
+    p->rows = rows;
+    p->has_thread = pthread_create(&p->thread, NULL, profiling_run, p) == 0;
+    return p;
+}
+
+static void profiling_join(struct profiling *p)
+{
+    if (p->has_thread)
+        pthread_join(p->thread, NULL);
+    p->has_thread = false;
+}
+
+static struct profile *profiling_take(struct profiling *p)
+{
+    profiling_join(p);
+    if (!p->profile) /* no thread was to be had */
+        profiling_run(p);
+    return TAKE(p->profile);
+}
+
+void profiling_free(struct profiling *p)
+{
+    if (!p)
+        return;
+    profiling_join(p);
+    profile_free(p->profile);
+    free(p);
+}
+
 /* The features, and behind them the predictions' column. */
 static int make_profile(const struct finish_input *in, struct xgb *x, struct buf *text,
                         struct err *err)
@@ -82,7 +131,7 @@ static int make_profile(const struct finish_input *in, struct xgb *x, struct buf
     int rc = profile_predictions(in, x, &predictions, err);
 
     if (rc == 0) {
-        features = profile_features(in->fit->train);
+        features = profiling_take(in->profiling);
         features->columns =
             xrealloc(features->columns, (features->n_columns + 1) * sizeof(*features->columns));
         features->columns[features->n_columns++] = predictions->columns[0];

@@ -7,7 +7,7 @@
 #define PROGRESS_WORD_SIZE 32
 
 struct progress {
-    char phase[PROGRESS_WORD_SIZE]; /* fetching, training, saving */
+    char phase[PROGRESS_WORD_SIZE]; /* fetching, training, saving, stored; waiting: for an order */
     int64_t trial, trials, round, rounds;
     char metric[PROGRESS_WORD_SIZE]; /* "" none */
     double value;                    /* NaN none */

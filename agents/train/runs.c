@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agents/train/trainer.h"
 #include "agents/train/train_internal.h"
@@ -236,7 +237,7 @@ static void unlink_run(struct train_self *self, struct running *gone)
         }
 }
 
-static void on_done(void *ctx, const struct job_result *res)
+void train__on_done(void *ctx, const struct job_result *res)
 {
     struct running *r = ctx;
     struct agent *a = r->agent;
@@ -257,6 +258,7 @@ static void on_done(void *ctx, const struct job_result *res)
         if (u && u->is_owned)
             agent_touch(a, u);
         next_in_queue(a);
+        train__spare_soon(a);
     }
     arena_fini(&r->arena);
     free(r);
@@ -273,6 +275,7 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
     struct snapshot_ref *refs = arena_alloc(mem, (rec->snapshots.n + 1) * sizeof(*refs));
     const struct string_list *command = commands_find(&self->commands, p->trainer);
     struct order *o = &r->order;
+    char name[ID_SIZE];
 
     for (size_t i = 0; i < rec->snapshots.n; i++)
         refs[i] = (struct snapshot_ref){arena_strdup(mem, rec->snapshots.items[i].snapshot),
@@ -286,8 +289,8 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
     o->snapshots = (struct snapshot_ref_list){refs, rec->snapshots.n};
     o->artifacts = agent_artifacts(a)->root;
     o->key = self->key_path;
-    o->folder =
-        arena_printf(mem, "%s/runs/%s.%lld", agent_state_dir(a), o->run, (long long)attempt);
+    id_from_cause("folder", o->run, "", name); /* an id may hold what a file's name must not */
+    o->folder = arena_printf(mem, "%s/runs/%s.%lld", agent_state_dir(a), name, (long long)attempt);
     o->trainer = arena_strdup(mem, p->trainer);
     o->threads = conf_int(agent_conf(a), "threads");
     r->correlation = arena_strdup(mem, plan->correlation);
@@ -306,6 +309,21 @@ static int fill_order(struct agent *a, const struct event *plan, int64_t attempt
                                                     : err_inval(err, "the plan names no snapshots");
 }
 
+/* Anew, should a crash have left one.  Not durable, unlike what fsx_mkdirs makes: after a crash of
+ * the machine nobody looks for it. */
+static int make_folder(const char *path, struct err *err)
+{
+    CLEANUP_FREE char *parent = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+
+    if (fsx_remove_tree(path, err))
+        return -1;
+    if (mkdir(path, 0750) == 0)
+        return 0;
+    if (errno == ENOENT && fsx_mkdirs(parent, err) == 0 && mkdir(path, 0750) == 0)
+        return 0;
+    return err_io(err, "cannot make %s: %s", path, strerror(errno));
+}
+
 static int write_order(const struct running *r, const char *path, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
@@ -315,8 +333,7 @@ static int write_order(const struct running *r, const char *path, struct err *er
 
     json_write(j, 1, false, &text);
     json_free(j);
-    if (fsx_remove_tree(r->order.folder, err) ||
-        fsx_mkdirs(r->order.folder, err)) /* left by a crash */
+    if (make_folder(r->order.folder, err))
         return -1;
     f = fopen(path, "we");
     ok = f && fwrite(text.data, 1, text.len, f) == text.len;
@@ -327,23 +344,23 @@ static int write_order(const struct running *r, const char *path, struct err *er
 
 /* Nothing of the agent's environment, which may hold secrets, but what programs need to be found
  * and to run. */
-static const char *const *child_env(struct running *r)
+const char *const *train__child_env(const char *folder, struct arena *arena)
 {
     static const char *const passed[] = {"PATH",         "LD_LIBRARY_PATH", "RELEARN_LIBEXEC",
                                          "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS"};
-    const char **env = arena_alloc(&r->arena, (ARRAY_LEN(passed) + 4) * sizeof(*env));
+    const char **env = arena_alloc(arena, (ARRAY_LEN(passed) + 4) * sizeof(*env));
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
         const char *value = getenv(passed[i]);
 
         if (value)
-            env[n++] = arena_printf(&r->arena, "%s=%s", passed[i], value);
+            env[n++] = arena_printf(arena, "%s=%s", passed[i], value);
     }
     env[n++] = "LANG=C.UTF-8";
     env[n++] = "OMP_WAIT_POLICY=PASSIVE"; /* XGBoost's threads else wait by spinning, on cores that
                                              others need */
-    env[n++] = arena_printf(&r->arena, "TMPDIR=%s", r->order.folder);
+    env[n++] = arena_printf(arena, "TMPDIR=%s", folder);
     return env;
 }
 
@@ -357,10 +374,12 @@ static int start_child(struct running *r, const struct pipeline *p, struct err *
 
     if (write_order(r, path, err))
         return -1;
-    spec.env = child_env(r);
     r->limits = (struct job_spec){
         .wall_ms = p->wall_ms, .cpu_ms = p->cpu_ms, .memory_bytes = p->memory_bytes};
-    return job_start(agent_loop(r->agent), &spec, train__on_line, on_done, r, &r->job, err);
+    if (train__spare_take(r, path))
+        return 0;
+    spec.env = train__child_env(r->order.folder, &r->arena);
+    return job_start(agent_loop(r->agent), &spec, train__on_line, train__on_done, r, &r->job, err);
 }
 
 int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt,
@@ -405,7 +424,9 @@ void train__cancel(struct running *r)
 
 static bool is_none(void *ctx)
 {
-    return ((struct train_self *)ctx)->running == NULL;
+    const struct train_self *self = ctx;
+
+    return !self->running && !self->spare;
 }
 
 void train__kill_all(struct agent *a)
@@ -415,7 +436,8 @@ void train__kill_all(struct agent *a)
     self->is_closing = true;
     for (struct running *r = self->running; r; r = r->next)
         kill(-job_pid(r->job), SIGKILL);
-    if (self->running)
+    train__spare_end(a);
+    if (self->running || self->spare)
         loop_until(agent_loop(a), is_none, self, KILL_WAIT_MS);
     while (self->waiting)
         waiting_remove(self, self->waiting->line);

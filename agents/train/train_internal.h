@@ -1,5 +1,5 @@
 /* What the files of the agent's shell share: train.c (reconcile), runs.c (child processes),
- * beats.c. */
+ * spare.c (one that is started before its run), beats.c. */
 #ifndef TRAIN_TRAIN_INTERNAL_H
 #define TRAIN_TRAIN_INTERNAL_H
 
@@ -28,6 +28,7 @@ struct running { /* one child; outlives its line's partition */
     struct progress progress;
     int64_t beat, last_beat_ms;
     bool is_handed_over, is_closed; /* canceled because of a stop; because plan closed the run */
+    bool is_stored;                 /* the child said that its result is in the store */
 };
 
 struct waiting { /* a line whose run has no free place yet */
@@ -35,13 +36,16 @@ struct waiting { /* a line whose run has no free place yet */
     struct waiting *next;
 };
 
+struct spare;
+
 struct train_self {
     struct commands commands;
     char *program, *key_path;
     struct running *running;
     struct waiting *waiting; /* in the order in which they came */
     size_t n_running;
-    struct loop_timer *beat_timer, *hand_over_timer;
+    struct spare *spare; /* NULL: none */
+    struct loop_timer *beat_timer, *hand_over_timer, *spare_timer;
     bool is_closing;
 };
 
@@ -61,6 +65,17 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
 bool train__has_place(struct agent *a, const char *line); /* queues the line when not */
 void train__cancel(struct running *r);
 void train__kill_all(struct agent *a); /* at the end: returns when all are reaped */
+
+void train__on_done(void *ctx, const struct job_result *res);
+/* PATH and the like; TMPDIR is `folder`. */
+const char *const *train__child_env(const char *folder, struct arena *arena);
+
+/* spare.c */
+void train__spare_soon(struct agent *a);
+/* Gives the run to the spare, with its limits; false: there is none that is ready. */
+bool train__spare_take(struct running *r, const char *order_path);
+void train__spare_end(struct agent *a);
+bool train__spare_is_ready(const struct train_self *self);
 
 /* beats.c */
 void train__beat(struct running *r, const char *phase);

@@ -1,9 +1,9 @@
 /* relearn-trainer: what the train agent starts for each run, and what people may call.
  *
- *   relearn-trainer run ORDER.json     one run: read snapshots, fit, check, store, leave the result
- * under the run's id relearn-trainer train              one fit in SageMaker's layout under
- * SAGEMAKER_BASE_DIR (/opt/ml) relearn-trainer check MODEL        structure and load of a model
- * file
+ *   relearn-trainer run ORDER.json   one run: read snapshots, fit, check, store, leave the result
+ *   relearn-trainer wait FIFO        the same for the order whose path comes over the FIFO
+ *   relearn-trainer train            one fit in SageMaker's layout under SAGEMAKER_BASE_DIR
+ *   relearn-trainer check MODEL      structure and load of a model file
  *
  * Progress goes to stdout, one JSON object a line; what is wrong to stderr, the sentence that
  * counts last. */
@@ -17,6 +17,7 @@
 #include "agents/train/fit.h"
 #include "agents/train/layout.h"
 #include "agents/train/progress.h"
+#include "agents/train/warm.h"
 #include "common/clk.h"
 #include "common/fsx.h"
 #include "common/model.h"
@@ -36,6 +37,7 @@ struct run {
     struct fitted fitted;
     struct training_finished result;
     int64_t started_ms;
+    double cpu_before_s; /* of warming up */
 };
 
 /* ---- run ---- */
@@ -81,7 +83,7 @@ static int read_rows(struct run *r, struct err *err)
     return matrix_load(&r->artifacts, r->snapshots, n, ROW_VALID, 0, &r->train, &r->valid, err);
 }
 
-static int fit(struct run *r, struct err *err)
+static int fit_and_store(struct run *r, struct profiling *profiling, struct err *err)
 {
     struct fit_input in = {
         .order = &r->order, .pipeline = r->pipeline, .train = &r->train, .valid = &r->valid};
@@ -89,7 +91,8 @@ static int fit(struct run *r, struct err *err)
                                .fitted = &r->fitted,
                                .snapshots = r->snapshots,
                                .artifacts = &r->artifacts,
-                               .key = r->key};
+                               .key = r->key,
+                               .profiling = profiling};
 
     in.seed = hash64(r->order.run, strlen(r->order.run), (uint64_t)r->pipeline->seed);
     trials_of(r->pipeline, in.seed, &r->arena, &in.trials);
@@ -106,20 +109,38 @@ static int fit(struct run *r, struct err *err)
     return finish_store(&out, &r->arena, &r->result, err);
 }
 
+static int fit(struct run *r, struct err *err)
+{
+    struct profiling *profiling = profiling_start(&r->train);
+    int rc = fit_and_store(r, profiling, err);
+
+    profiling_free(profiling);
+    return rc;
+}
+
 static double seconds_of(struct timeval tv)
 {
     return (double)tv.tv_sec + (double)tv.tv_usec / 1e6;
+}
+
+static double cpu_seconds(int64_t *max_rss_bytes)
+{
+    struct rusage self, children;
+
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    *max_rss_bytes =
+        (self.ru_maxrss > children.ru_maxrss ? self.ru_maxrss : children.ru_maxrss) * 1024;
+    return seconds_of(self.ru_utime) + seconds_of(self.ru_stime) + seconds_of(children.ru_utime) +
+           seconds_of(children.ru_stime);
 }
 
 static int put_result(struct run *r, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = {0};
     struct training_finished *f = &r->result;
-    struct rusage self, children;
     struct json *j;
 
-    getrusage(RUSAGE_SELF, &self);
-    getrusage(RUSAGE_CHILDREN, &children);
     f->line = r->order.line;
     f->run = r->order.run;
     f->attempt = r->order.attempt;
@@ -128,10 +149,7 @@ static int put_result(struct run *r, struct err *err)
     f->pipeline_sha256 = r->order.pipeline_sha256;
     f->snapshots = r->order.snapshots;
     f->seconds = (double)(clk_mono_ms(&clk_system) - r->started_ms) / 1000;
-    f->cpu_seconds = seconds_of(self.ru_utime) + seconds_of(self.ru_stime) +
-                     seconds_of(children.ru_utime) + seconds_of(children.ru_stime);
-    f->max_rss_bytes =
-        (self.ru_maxrss > children.ru_maxrss ? self.ru_maxrss : children.ru_maxrss) * 1024;
+    f->cpu_seconds = cpu_seconds(&f->max_rss_bytes) - r->cpu_before_s;
     f->instance = r->order.instance;
     j = result_to_json(f);
     json_write(j, 1, false, &text);
@@ -139,16 +157,32 @@ static int put_result(struct run *r, struct err *err)
     return artifacts_put_run(&r->artifacts, f->run, buf_slice(&text), err);
 }
 
-static int run(const char *path, struct err *err)
+static int run(const char *path, double cpu_before_s, struct err *err)
 {
-    struct run r = {.started_ms = clk_mono_ms(&clk_system)};
+    struct run r = {.started_ms = clk_mono_ms(&clk_system), .cpu_before_s = cpu_before_s};
 
     if (read_order(&r, path, err) || read_pipeline(&r, err))
         return -1;
     progress_print(&(struct progress){.phase = "fetching", .value = NAN});
     if (read_rows(&r, err) || fit(&r, err))
         return -1;
-    return put_result(&r, err); /* what it holds is the operating system's to free */
+    if (put_result(&r, err))
+        return -1;
+    progress_print(&(struct progress){.phase = "stored", .value = NAN});
+    return 0; /* what it holds is the operating system's to free */
+}
+
+/* ---- wait ---- */
+
+static int wait_for_order(const char *fifo, struct err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+    int64_t rss_bytes;
+
+    warm_up();
+    if (warm_wait(fifo, &path, err))
+        return -1;
+    return path ? run(path, cpu_seconds(&rss_bytes), err) : 0;
 }
 
 /* ---- train ---- */
@@ -229,6 +263,8 @@ static int check(const char *path, struct err *err)
 static int usage(int code)
 {
     fputs("usage: relearn-trainer run ORDER.json   one run, as the train agent orders it\n"
+          "       relearn-trainer wait FIFO        the same, warmed up before the order's path is "
+          "known\n"
           "       relearn-trainer train            one fit in SageMaker's folder layout, root "
           "SAGEMAKER_BASE_DIR\n"
           "       relearn-trainer check MODEL      is this model file whole?\n"
@@ -246,7 +282,9 @@ int trainer_main(int argc, char **argv)
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
         return usage(0);
     if (strcmp(command, "run") == 0 && argc == 3)
-        rc = run(argv[2], &err);
+        rc = run(argv[2], 0, &err);
+    else if (strcmp(command, "wait") == 0 && argc == 3)
+        rc = wait_for_order(argv[2], &err);
     else if (strcmp(command, "train") == 0 && argc == 2)
         rc = train(&err);
     else if (strcmp(command, "check") == 0 && argc == 3)

@@ -483,6 +483,46 @@ static void faults_of_the_bus_change_nothing(void **state)
     }
 }
 
+static bool has_spare(void *ctx)
+{
+    struct fixture *f = ctx;
+    CLEANUP(json_freep) struct json *status = json_object();
+
+    train_agent.status(f->agents[0], status);
+    return json_get_bool(status, "spare", false);
+}
+
+/* Digest of the booster's file. */
+static char *file_of(struct fixture *f, const char *model)
+{
+    CLEANUP(buf_fini) struct buf manifest = {0};
+    CLEANUP(json_freep) struct json *j = NULL;
+    struct err err = {0};
+
+    assert_int_equal(artifacts_get(&f->s.artifacts, model, 1 << 20, &manifest, &err), 0);
+    j = json_parse(buf_slice(&manifest), "manifest", &err);
+    return arena_strdup(&f->s.arena, json_get_str(json_get(j, "file"), "sha256", ""));
+}
+
+static void a_spare_takes_the_next_run_and_trains_the_same_bytes(void **state)
+{
+    struct fixture f;
+    char *first;
+
+    (void)state;
+    begin(&f, "train: {params: {rounds: 5}}\n");
+    plan(&f, "run1", 0);
+    start_agent(&f, 0);
+    first = file_of(&f, await_results(&f, 1)->model);
+    assert_int_equal((int)agent_counted(f.agents[0], "spares_used_total", NULL), 0);
+    assert_true(loop_until(f.s.job.loop, has_spare, &f, WAIT_MS));
+    close_run(&f, "run1", "close1");
+    plan(&f, "run2", 1);
+    assert_string_equal(file_of(&f, await_results(&f, 2)->model), first);
+    assert_int_equal((int)agent_counted(f.agents[0], "spares_used_total", NULL), 1);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_closed_run_is_given_up),
         cmocka_unit_test(a_stop_lets_the_run_finish),
         cmocka_unit_test(faults_of_the_bus_change_nothing),
+        cmocka_unit_test(a_spare_takes_the_next_run_and_trains_the_same_bytes),
     };
 
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);

@@ -129,6 +129,30 @@ static void cpu_and_file_limits_hold(void **state)
     assert_int_equal(fsx_remove_tree(dir, &err), 0);
 }
 
+static void limits_may_come_while_it_runs(void **state)
+{
+    static const struct {
+        const char *script;
+        struct job_spec limits;
+        int signal;
+    } cases[] = {
+        {"echo on; sleep 1000", {.wall_ms = 20}, SIGTERM},
+        {"echo on; while :; do :; done", {.cpu_ms = 200}, SIGXCPU},
+        {"echo on; exec sleep 1000", {.memory_bytes = 1}, SIGKILL},
+    };
+    struct job_run *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        job_run_start_shell(f, cases[i].script, (struct job_spec){0});
+        assert_true(loop_until(f->loop, job_run_has_line, f, JOB_RUN_WAIT_MS));
+        job_limit(f->job, &cases[i].limits);
+        job_run_finish(f);
+        assert_int_equal(f->r.signal, cases[i].signal);
+        assert_int_equal(f->r.timed_out, i == 0);
+        assert_int_equal(f->r.out_of_memory, i == 2);
+    }
+}
+
 static void a_child_that_eats_memory_is_killed(void **state)
 {
     const char *const alone[] = {self_path, "eat", NULL};
@@ -284,6 +308,7 @@ int main(int argc, char **argv)
         T(the_wall_time_limit_ends_it),
         T(what_ignores_the_first_signal_is_killed),
         T(cpu_and_file_limits_hold),
+        T(limits_may_come_while_it_runs),
         T(a_child_that_eats_memory_is_killed),
         T(memory_that_is_only_reserved_does_not_count),
         T(a_refused_allocation_is_out_of_memory_too),

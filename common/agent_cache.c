@@ -112,6 +112,8 @@ void agent__cache_flush(struct agent *a)
     struct err err = {0};
     if (!a->cache || !a->cache_in_tx)
         return;
+    if (a->moving) /* read again after a crash, and then moved: the cache passes over it */
+        return;
     a->cache_in_tx = false;
     if (store_commit(a->cache, &err))
         give_up(a, &err);

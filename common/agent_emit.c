@@ -294,6 +294,8 @@ struct moved {
     int64_t offset;
 };
 
+/* What was not moved must be met again: its position is not committed, and the cache, which would
+ * pass over it, is not written before everything is where it goes (agent__cache_flush). */
 static void on_moved(void *ctx, const struct err *err, int partition, int64_t offset)
 {
     (void)partition;
@@ -301,13 +303,18 @@ static void on_moved(void *ctx, const struct err *err, int partition, int64_t of
     struct moved *m = ctx;
     struct agent *a = m->a;
     a->publishing--;
+    a->moving--;
     struct part *p = &m->in->parts[m->partition];
     struct pending *pd = p->assigned ? agent__pending_at(p, m->offset) : NULL;
-    if (err) /* the position stays before it: it is met again after a restart */
+    if (err)
         log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic,
                   m->partition, (long long)m->offset, err->msg);
-    else if (pd && !pd->unit)
-        pd->is_done = true;
+    if (err && err->next == NEXT_RETRY && !a->is_stopping && !a->was_killed) {
+        a->moving++; /* nothing is flushed on the way out */
+        agent__fail(a, 75, "agent.restart", err);
+    } else if (pd && !pd->unit) {
+        pd->is_done = true; /* refused for good: nothing gets better by meeting it again */
+    }
     agent__run_soon(a);
     free_ptr(&m);
 }
@@ -322,27 +329,45 @@ static struct moved *moved_new(struct agent *a, struct input *in, const struct b
     return mv;
 }
 
+/* A dead letter is a record itself, so there is a most that it keeps: key and headers in a quarter
+ * of it, then as much of the value as there is room for. */
+static void keep_bytes(const struct bus_message *m, struct arena *mem, struct dead_lettered *ret)
+{
+    enum { TEXTS_BYTES = 16 << 10, HEADER_BYTES = 16 }; /* what is not the message's; of a length */
+    const size_t room = CODEC_MAX_BYTES - TEXTS_BYTES;
+    struct dead_header *headers = arena_alloc(mem, (m->n_headers + 1) * sizeof(*headers));
+    size_t used = m->key_n < room / 4 ? m->key_n : room / 4, n = 0;
+    ret->key = (struct bytes){m->key, used};
+    for (size_t i = 0; i < m->n_headers; i++) {
+        const struct bus_header *h = &m->headers[i];
+        size_t bytes = strlen(h->name) + h->n + HEADER_BYTES;
+        if (used + bytes > room / 2)
+            continue;
+        used += bytes;
+        headers[n++] = (struct dead_header){.name = h->name, .value = {h->value, h->n}};
+    }
+    ret->headers = (struct dead_header_list){headers, n};
+    ret->value = (struct bytes){m->value, m->value_n < room - used ? m->value_n : room - used};
+    if (ret->value.n < m->value_n || n < m->n_headers || ret->key.n < m->key_n)
+        ret->reason = arena_printf(mem, "%s (kept: %zu of its %zu bytes, %zu of its %zu headers)",
+                                   ret->reason, ret->value.n, m->value_n, n, m->n_headers);
+}
+
 int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m,
                        const struct err *why, int attempts, struct err *err)
 {
     struct arena mem = {0};
-    struct dead_header *headers = arena_alloc(&mem, (m->n_headers + 1) * sizeof(*headers));
-    for (size_t i = 0; i < m->n_headers; i++)
-        headers[i] = (struct dead_header){.name = m->headers[i].name,
-                                          .value = {m->headers[i].value, m->headers[i].n}};
     struct dead_lettered rec = {
         .topic = in->topic,
         .partition = m->partition,
         .offset = m->offset,
-        .key = {m->key, m->key_n},
-        .value = {m->value, m->value_n},
-        .headers = {headers, m->n_headers},
         .agent = a->spec->name,
         .code = err_code_str(why->code),
         .reason = why->msg,
         .attempts = attempts > 0 ? attempts : 1,
         .failed_unix_ms = clk_unix_ms(a->clk),
     };
+    keep_bytes(m, &mem, &rec);
     char id[ID_SIZE];
     id_from_cause("deadletters", in->topic,
                   arena_printf(&mem, "%s %d %lld", a->cluster, m->partition, (long long)m->offset),
@@ -350,10 +375,12 @@ int agent__dead_letter(struct agent *a, struct input *in, const struct bus_messa
     struct envelope e = {.record = RECORD_DEAD_LETTERED, .id = id, .key = in->topic};
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
+    a->moving++;
     int rc = produce(a, &e, &rec, on_moved, mv, err);
     arena_fini(&mem);
     if (rc) {
         a->publishing--;
+        a->moving--;
         free_ptr(&mv);
         return -1;
     }
@@ -377,9 +404,11 @@ int agent__forward(struct agent *a, struct input *in, const struct bus_message *
         headers[n++] = (struct bus_header){.name = "ce_id", .value = id, .n = strlen(id)};
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
+    a->moving++;
     if (bus_produce(a->bus, in->topic, partition, slice_str(key),
                     (struct slice){m->value, m->value_n}, headers, n, on_moved, mv, err)) {
         a->publishing--;
+        a->moving--;
         free_ptr(&mv);
         return -1;
     }

@@ -124,6 +124,7 @@ struct agent {
     loop_fn on_stopped;
     void *on_stopped_ctx;
     size_t publishing; /* agent_publish not yet acknowledged */
+    size_t moving;     /* of them: dead letters, and what goes to its own partition */
 };
 
 /* agent_input.c */

@@ -264,6 +264,70 @@ static void poison_goes_aside_with_its_bytes(void **state)
     assert_int_equal(fake_bus_position("relearn.echo", "relearn.drift", partition_of("a")), 2);
 }
 
+/* Steps until the agent has ended by itself. */
+static void wait_for_its_end(struct bench *b)
+{
+    for (int i = 0; i < 1000 && !agent_exit_code(b->agent); i++) {
+        fake_bus_step();
+        loop_turn(b->loop, 0);
+    }
+    assert_int_equal(agent_exit_code(b->agent), 75); /* to be started again */
+}
+
+/* What is only on its way when the process ends is met again: the cache does not pass over it. */
+static void what_could_not_be_moved_is_moved_by_the_next_process(void **state)
+{
+    struct bench *b = *state;
+    int right = partition_of("a"), wrong = (right + 1) % PARTITIONS;
+    begin(b, "1/1");
+    settle(b);
+    fake_bus_faults.lose = 1;
+    fake_bus_append("relearn.drift", right, slice_str("a"), slice_str("no Avro"), NULL, 0);
+    wait_for_its_end(b);
+    assert_int_equal(fake_bus_end("relearn.deadletters", 0), 0);
+    end(b);
+    begin(b, "1/1");
+    settle(b);
+    assert_int_equal(fake_bus_end("relearn.deadletters", 0), 1);
+    fake_bus_faults.lose = 1;
+    alert_at(b, wrong, "a", "a", "lost-one", NULL);
+    wait_for_its_end(b);
+    assert_int_equal(plans(), 0);
+    end(b);
+    begin(b, "1/1");
+    settle(b);
+    assert_int_equal(plans(), 1);
+    assert_int_equal(fake_bus_end("relearn.deadletters", 0), 1);
+}
+
+static void of_poison_that_is_too_large_the_beginning_is_kept(void **state)
+{
+    struct bench *b = *state;
+    enum { BYTES = 5 << 20 };
+    CLEANUP_FREE char *big = xcalloc(1, BYTES);
+    struct arena arena = {0};
+    struct err err = {0};
+    const void *rec = NULL;
+    begin(b, "1/1");
+    memset(big, 'x', BYTES);
+    fake_bus_append("relearn.drift", partition_of("a"), slice_str("a"), (struct slice){big, BYTES},
+                    NULL, 0);
+    alert(b, "a", "after");
+    settle(b);
+    assert_int_equal(plans(), 1);
+    const struct bus_message *m = fake_bus_at("relearn.deadletters", 0, 0);
+    assert_non_null(m);
+    assert_int_equal(codec_decode(b->codec, RECORD_DEAD_LETTERED,
+                                  (struct slice){m->value, m->value_n}, &arena, &rec, &err),
+                     0);
+    const struct dead_lettered *d = rec;
+    assert_in_range(d->value.n, 4000000, CODEC_MAX_BYTES);
+    assert_memory_equal(d->value.p, big, d->value.n);
+    assert_int_equal(d->key.n, 1);
+    assert_non_null(strstr(d->reason, "of its 5242880 bytes"));
+    arena_fini(&arena);
+}
+
 static void a_record_of_another_type_is_poison(void **state)
 {
     struct bench *b = *state;
@@ -458,6 +522,8 @@ int main(void)
         TEST(an_id_counts_once),
         TEST(an_answer_carries_its_cause),
         TEST(poison_goes_aside_with_its_bytes),
+        TEST(what_could_not_be_moved_is_moved_by_the_next_process),
+        TEST(of_poison_that_is_too_large_the_beginning_is_kept),
         TEST(a_record_of_another_type_is_poison),
         TEST(what_lies_on_another_partition_is_forwarded_once),
         TEST(a_key_that_is_not_the_records_is_put_right),

@@ -1,11 +1,13 @@
-/* The bus: one producer and one consumer handle of librdkafka on our loop.
+/* The bus: handles of librdkafka on our loop, a producer, a consumer, and where there is much to
+ * send a second producer that gathers it (linger is a setting of a handle, and control events must
+ * not wait).
  *
  * Guarantees: every callback runs on the loop thread; on_delivered comes exactly once per produce;
  * on_connected comes before the first message of a cluster, and again when the cluster's id differs
  * (an embedded bus that was started again has a new one); bus_open does not fail because no broker
  * answers.
  *
- * Mechanism: both handles deliver events, not callbacks, on a queue each, and both queues write to
+ * Mechanism: the handles deliver events, not callbacks, on a queue each, and all queues write to
  * one eventfd when they become non-empty.  The wake is edge-like, so a turn that ends by its budget
  * writes to the eventfd itself.  A beat drains as well: it keeps max.poll.interval.ms content when
  * nothing arrives.  What blocks in librdkafka (metadata, destruction) runs on the pool.
@@ -353,6 +355,8 @@ static void drain(struct bus *b)
         return; /* a callback that turns the loop */
     b->draining = true;
     left = drain_queue(b, b->producer_q, until_ns, &consumed);
+    if (b->bulk_q)
+        left = drain_queue(b, b->bulk_q, until_ns, &consumed) || left;
     if (b->consumer_q)
         left = drain_queue(b, b->consumer_q, until_ns, &consumed) || left;
     if (consumed && b->phase == BUS_OPEN && b->cb.on_turn)
@@ -407,6 +411,7 @@ static void copy_conf(struct bus_conf *to, const struct bus_conf *from)
         .x = (const char *const *)x,
         .n_x = from->n_x,
         .produce_only = from->produce_only,
+        .has_bulk = from->has_bulk,
     };
 }
 
@@ -450,6 +455,8 @@ static int first_contact(struct bus *b, struct err *err)
     rd_kafka_metadata_destroy(md);
     learn_id(b, b->producer, b->producer_id);
     b->ask = false; /* it was for this */
+    if (b->bulk && (md = get_metadata(b->bulk, BUS_OPEN_WAIT_MS)))
+        rd_kafka_metadata_destroy(md); /* the first message would wait for a second */
     if (b->conf.produce_only)
         return 0;
     if (bus__consumer_make(b, err))
@@ -462,33 +469,39 @@ static int first_contact(struct bus *b, struct err *err)
     return 0;
 }
 
+static void free_unopened(struct bus *b)
+{
+    bus__detach(b->producer_q);
+    bus__detach(b->bulk_q);
+    if (b->producer)
+        rd_kafka_destroy(b->producer);
+    if (b->bulk)
+        rd_kafka_destroy(b->bulk);
+    free_bus(b);
+}
+
 int bus_open(struct loop *l, const struct bus_conf *conf, const struct bus_callbacks *cb,
              struct bus **ret, struct err *err)
 {
-    const uint64_t one = 1;
     struct bus *b = xcalloc(1, sizeof(*b));
 
     *b = (struct bus){.loop = l, .cb = *cb, .efd = -1};
     b->in_flight.next = b->in_flight.prev = &b->in_flight;
     copy_conf(&b->conf, conf);
-    if ((!conf->produce_only && bus__check_consumer(&b->conf, err)) ||
-        bus__make_producer(&b->conf, &b->producer, err)) {
-        free_bus(b);
-        return -1;
-    }
     b->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     BUG_ON(b->efd < 0); /* out of descriptors at start */
-    b->producer_q = rd_kafka_queue_get_main(b->producer);
-    rd_kafka_queue_io_event_enable(b->producer_q, b->efd, &one, sizeof(one));
+    if ((!conf->produce_only && bus__check_consumer(&b->conf, err)) ||
+        bus__attach_producer(b, false, &b->producer, &b->producer_q, err) ||
+        (conf->has_bulk && bus__attach_producer(b, true, &b->bulk, &b->bulk_q, err))) {
+        free_unopened(b);
+        return -1;
+    }
     b->watch = loop_watch_new(l, b->efd, on_wake, b);
     b->beat = loop_timer_new(l, on_beat, b);
     b->commit_timer = loop_timer_new(l, bus__on_commit_timer, b);
     b->probed_ms = clk_mono_ms(&clk_system);
     if (first_contact(b, err)) {
-        rd_kafka_queue_io_event_enable(b->producer_q, -1, NULL, 0);
-        rd_kafka_queue_destroy(b->producer_q);
-        rd_kafka_destroy(b->producer);
-        free_bus(b);
+        free_unopened(b);
         return -1;
     }
     loop_timer_start(b->beat, 0);
@@ -503,6 +516,8 @@ static void destroy_run(void *ctx)
     /* No goodbye here: a member that could leave has left; one that could not must not wait. */
     if (b->consumer)
         rd_kafka_destroy_flags(b->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (b->bulk)
+        rd_kafka_destroy(b->bulk);
     rd_kafka_destroy(b->producer);
 }
 
@@ -525,12 +540,9 @@ static void destroy(struct bus *b)
     loop_timer_stop(b->commit_timer);
     loop_watch_free(b->watch);
     b->watch = NULL;
-    rd_kafka_queue_io_event_enable(b->producer_q, -1, NULL, 0);
-    rd_kafka_queue_destroy(b->producer_q);
-    if (b->consumer_q) {
-        rd_kafka_queue_io_event_enable(b->consumer_q, -1, NULL, 0);
-        rd_kafka_queue_destroy(b->consumer_q);
-    }
+    bus__detach(b->producer_q);
+    bus__detach(b->bulk_q);
+    bus__detach(b->consumer_q);
     work_submit(b->loop, destroy_run, destroy_done, b);
 }
 

@@ -1,4 +1,4 @@
-/* Kafka in and out (librdkafka): one consumer and one producer, driven from the loop through one
+/* Kafka in and out (librdkafka): a consumer and a producer, driven from the loop through one
  * eventfd.  Knows bytes, headers, partitions and offsets; nothing of records.  The only module with
  * librdkafka's headers (and agents/broker, which is the embedded bus).  Loop thread.
  * tests/support/fakebus implements the same header in memory. */
@@ -60,6 +60,7 @@ struct bus_conf {
     const char *const *x;                    /* "name=value", later wins */
     size_t n_x;
     bool produce_only;
+    bool has_bulk; /* bus_produce_bulk is going to be called */
 };
 
 struct bus;
@@ -110,6 +111,11 @@ typedef void (*bus_delivered_fn)(void *ctx, const struct err *err, int partition
 int bus_produce(struct bus *b, const char *topic, int partition, struct slice key,
                 struct slice value, const struct bus_header *headers, size_t n_headers,
                 bus_delivered_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
+/* The same for what may wait some milliseconds for others, to go in fewer and larger batches. Order
+ * holds among such messages, but not between them and others. */
+int bus_produce_bulk(struct bus *b, const char *topic, int partition, struct slice key,
+                     struct slice value, const struct bus_header *headers, size_t n_headers,
+                     bus_delivered_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
 size_t bus_in_flight(const struct bus *b);
 
 /* Statistics for /metrics. */
@@ -123,7 +129,8 @@ struct bus_topic_spec {
     const char *name;
     int partitions, replication; /* replication -1: the cluster's default, not compared */
     bool compacted;
-    int64_t retention_ms; /* -1: for ever */
+    int64_t retention_ms;      /* -1: for ever */
+    int64_t max_message_bytes; /* 0: the cluster's default, not compared */
 };
 int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
                       int64_t timeout_ms,

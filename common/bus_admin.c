@@ -43,7 +43,7 @@ static int admin_open(struct admin *a, const struct bus_conf *conf, size_t n, in
     if (n > ADMIN_TOPICS_MAX)
         return err_inval(err, "%zu topics: at most %d", n, ADMIN_TOPICS_MAX);
     a->deadline_ms = clk_mono_ms(&clk_system) + timeout_ms;
-    if (bus__make_producer(conf, &a->rk, err))
+    if (bus__make_producer(conf, false, &a->rk, err))
         return -1;
     a->q = rd_kafka_queue_new(a->rk);
     id = rd_kafka_clusterid(a->rk, left_ms(a));
@@ -102,6 +102,10 @@ static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err
     snprintf(retention, sizeof(retention), "%" PRId64, s->retention_ms);
     rd_kafka_NewTopic_set_config(t, "cleanup.policy", s->compacted ? "compact" : "delete");
     rd_kafka_NewTopic_set_config(t, "retention.ms", retention);
+    if (s->max_message_bytes > 0) {
+        snprintf(retention, sizeof(retention), "%" PRId64, s->max_message_bytes);
+        rd_kafka_NewTopic_set_config(t, "max.message.bytes", retention);
+    }
     return t;
 }
 
@@ -252,7 +256,12 @@ static void check_config(const rd_kafka_ConfigResource_t *r, const struct bus_to
         const char *name = rd_kafka_ConfigEntry_name(list[i]);
         const char *value = rd_kafka_ConfigEntry_value(list[i]);
         const char *should = NULL;
+        int64_t most;
 
+        if (strcmp(name, "max.message.bytes") == 0 && value && str_to_i64(value, &most) == 0 &&
+            most < s->max_message_bytes)
+            differ(d, s->name, "%s %s, should be %" PRId64 " or more", name, value,
+                   s->max_message_bytes);
         if (strcmp(name, "cleanup.policy") == 0)
             should = policy;
         else if (strcmp(name, "retention.ms") == 0 && !s->compacted)

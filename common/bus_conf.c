@@ -27,13 +27,17 @@ static const struct setting COMMON[] = {
 static const struct setting PRODUCER[] = {
     {"enable.idempotence", "true", false}, /* order within a partition survives retries */
     {"acks", "all", false},
-    {"compression.codec", "lz4", false}, /* both buses take it; zstd costs memory per handle */
-    {"linger.ms", "0.2", false}, /* a burst of one turn becomes one batch; nobody feels it */
+    {"compression.codec", "lz4", false},      /* both buses take it; zstd costs memory per handle */
     {"partitioner", "murmur2_random", false}, /* we choose ourselves; the same for who looks */
     {"message.timeout.ms", "60000", false},   /* then the runtime decides, not the client */
     {"queue.buffering.max.kbytes", "65536", false}, /* full: NEXT_RETRY, back-pressure */
     {NULL, NULL, false},
 };
+/* A control event must not wait; less than 1 ms becomes 1. */
+static const struct setting AT_ONCE[] = {{"linger.ms", "0", false}, {NULL, NULL, false}};
+/* Predictions and labels: the client's thread is woken once for many, and not for each, which costs
+ * more than answering the request that it comes from. */
+static const struct setting BULK[] = {{"linger.ms", "5", false}, {NULL, NULL, false}};
 static const struct setting CONSUMER[] = {
     {"enable.auto.commit", "false", false}, /* offsets last: a commit follows the effect */
     {"enable.auto.offset.store", "false", false},
@@ -182,13 +186,14 @@ static int identify(rd_kafka_conf_t *rc, const struct bus_conf *conf, bool consu
     return apply(rc, who, err);
 }
 
-static rd_kafka_conf_t *make_conf(const struct bus_conf *conf, bool consumer, bool embedded,
-                                  struct err *err)
+/* `more` says what the half has of its own. */
+static rd_kafka_conf_t *make_conf(const struct bus_conf *conf, bool consumer,
+                                  const struct setting *more, struct err *err)
 {
     rd_kafka_conf_t *rc = rd_kafka_conf_new();
 
     if (apply(rc, COMMON, err) || apply(rc, consumer ? CONSUMER : PRODUCER, err) ||
-        (consumer && apply(rc, embedded ? EMBEDDED : REAL, err)))
+        apply(rc, more, err))
         goto fail;
     for (size_t i = 0; i < conf->n_x; i++) {
         if (apply_x(rc, conf->x[i], err))
@@ -207,11 +212,11 @@ fail:
     return NULL;
 }
 
-static int make(const struct bus_conf *conf, bool consumer, bool embedded, rd_kafka_t **ret,
-                struct err *err)
+static int make(const struct bus_conf *conf, bool consumer, const struct setting *more,
+                rd_kafka_t **ret, struct err *err)
 {
     char text[512];
-    rd_kafka_conf_t *rc = make_conf(conf, consumer, embedded, err);
+    rd_kafka_conf_t *rc = make_conf(conf, consumer, more, err);
     rd_kafka_t *rk;
 
     if (!rc)
@@ -225,14 +230,14 @@ static int make(const struct bus_conf *conf, bool consumer, bool embedded, rd_ka
     return 0;
 }
 
-int bus__make_producer(const struct bus_conf *conf, rd_kafka_t **ret, struct err *err)
+int bus__make_producer(const struct bus_conf *conf, bool is_bulk, rd_kafka_t **ret, struct err *err)
 {
-    return make(conf, false, false, ret, err);
+    return make(conf, false, is_bulk ? BULK : AT_ONCE, ret, err);
 }
 
 int bus__check_consumer(const struct bus_conf *conf, struct err *err)
 {
-    rd_kafka_conf_t *rc = make_conf(conf, true, false, err);
+    rd_kafka_conf_t *rc = make_conf(conf, true, REAL, err);
 
     if (!rc)
         return -1;
@@ -243,7 +248,7 @@ int bus__check_consumer(const struct bus_conf *conf, struct err *err)
 int bus__make_consumer(const struct bus_conf *conf, bool embedded, rd_kafka_t **ret,
                        struct err *err)
 {
-    if (make(conf, true, embedded, ret, err))
+    if (make(conf, true, embedded ? EMBEDDED : REAL, ret, err))
         return -1;
     rd_kafka_poll_set_consumer(*ret);
     return 0;

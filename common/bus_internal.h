@@ -57,7 +57,8 @@ struct bus {
     struct bus_callbacks cb;
     struct bus_conf conf; /* deep copy */
     rd_kafka_t *producer, *consumer;
-    rd_kafka_queue_t *producer_q, *consumer_q;
+    rd_kafka_t *bulk; /* a producer that lingers; NULL: none */
+    rd_kafka_queue_t *producer_q, *bulk_q, *consumer_q;
     bool is_warm; /* the consumer: what was remembered has been given to it */
     int efd;
     struct loop_watch *watch;
@@ -94,7 +95,8 @@ struct bus {
 };
 
 /* bus_conf.c */
-int bus__make_producer(const struct bus_conf *conf, rd_kafka_t **ret, struct err *err) WARN_UNUSED;
+int bus__make_producer(const struct bus_conf *conf, bool is_bulk, rd_kafka_t **ret,
+                       struct err *err) WARN_UNUSED;
 int bus__check_consumer(const struct bus_conf *conf, struct err *err) WARN_UNUSED;
 int bus__make_consumer(const struct bus_conf *conf, bool embedded, rd_kafka_t **ret,
                        struct err *err) WARN_UNUSED;
@@ -119,6 +121,9 @@ void bus__commit_flush(struct bus *b);
 void bus__on_commit_timer(void *ctx);
 
 /* bus_produce.c */
+int bus__attach_producer(struct bus *b, bool is_bulk, rd_kafka_t **ret, rd_kafka_queue_t **ret_q,
+                         struct err *err) WARN_UNUSED; /* its queue wakes the loop */
+void bus__detach(rd_kafka_queue_t *q);                 /* NULL is fine */
 void bus__on_delivery(struct bus *b, rd_kafka_event_t *ev);
 void bus__cancel_deliveries(struct bus *b);
 

@@ -44,6 +44,26 @@ int bus_partition_of(const void *key, size_t n, int partitions)
     return (int)(murmur2(key, n) & 0x7fffffff) % partitions;
 }
 
+int bus__attach_producer(struct bus *b, bool is_bulk, rd_kafka_t **ret, rd_kafka_queue_t **ret_q,
+                         struct err *err)
+{
+    const uint64_t one = 1;
+
+    if (bus__make_producer(&b->conf, is_bulk, ret, err))
+        return -1;
+    *ret_q = rd_kafka_queue_get_main(*ret);
+    rd_kafka_queue_io_event_enable(*ret_q, b->efd, &one, sizeof(one));
+    return 0;
+}
+
+void bus__detach(rd_kafka_queue_t *q)
+{
+    if (!q)
+        return;
+    rd_kafka_queue_io_event_enable(q, -1, NULL, 0);
+    rd_kafka_queue_destroy(q);
+}
+
 static int choose_partition(struct bus *b, const char *topic, int partition, struct slice key,
                             int *ret, struct err *err)
 {
@@ -89,9 +109,9 @@ static void unlink_delivery(struct bus *b, struct bus__delivery *d)
     b->n_in_flight--;
 }
 
-int bus_produce(struct bus *b, const char *topic, int partition, struct slice key,
-                struct slice value, const struct bus_header *headers, size_t n_headers,
-                bus_delivered_fn on_delivered, void *ctx, struct err *err)
+static int produce(struct bus *b, rd_kafka_t *producer, const char *topic, int partition,
+                   struct slice key, struct slice value, const struct bus_header *headers,
+                   size_t n_headers, bus_delivered_fn on_delivered, void *ctx, struct err *err)
 {
     struct bus__delivery *d;
     rd_kafka_headers_t *h;
@@ -108,7 +128,7 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
     d = xcalloc(1, sizeof(*d));
     d->fn = on_delivered;
     d->ctx = ctx;
-    e = rd_kafka_producev(b->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(to),
+    e = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(to),
                           RD_KAFKA_V_KEY(key.p, key.n),
                           RD_KAFKA_V_VALUE((void *)(uintptr_t)value.p, value.n),
                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(h),
@@ -121,6 +141,23 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
     link_delivery(b, d);
     b->stats.produced++;
     return 0;
+}
+
+int bus_produce(struct bus *b, const char *topic, int partition, struct slice key,
+                struct slice value, const struct bus_header *headers, size_t n_headers,
+                bus_delivered_fn on_delivered, void *ctx, struct err *err)
+{
+    return produce(b, b->producer, topic, partition, key, value, headers, n_headers, on_delivered,
+                   ctx, err);
+}
+
+int bus_produce_bulk(struct bus *b, const char *topic, int partition, struct slice key,
+                     struct slice value, const struct bus_header *headers, size_t n_headers,
+                     bus_delivered_fn on_delivered, void *ctx, struct err *err)
+{
+    BUG_ON(!b->bulk);
+    return produce(b, b->bulk, topic, partition, key, value, headers, n_headers, on_delivered, ctx,
+                   err);
 }
 
 size_t bus_in_flight(const struct bus *b)

@@ -79,6 +79,35 @@ static void assert_numbers(const struct recorder *r, size_t at, int from, int to
     }
 }
 
+/* Each in its own order; both are waited for at the end. */
+static void bulk_messages_arrive_beside_others(void **state)
+{
+    struct fixture *f = *state;
+    const char *topic = test_cluster_topic(f->cluster, "t", 2);
+    struct bus_conf c = conf(f, NULL);
+    struct recorder *r = &f->a;
+    struct err err = {0};
+    char value[16];
+    enum { N = 300 };
+
+    c.has_bulk = true;
+    recorder_open(r, f->loop, &c);
+    assert_int_equal(bus_wait_topics(r->bus, &topic, 1, RECORDER_WAIT_MS, &err), 0);
+    for (int i = 0; i < N; i++) {
+        snprintf(value, sizeof(value), "%d", i);
+        assert_int_equal(bus_produce_bulk(r->bus, topic, 0, slice_str("k"), slice_str(value), NULL,
+                                          0, NULL, NULL, &err),
+                         0);
+    }
+    send_numbers(r, topic, 1, 0, 3);
+    assert_int_equal(bus_in_flight(r->bus), N + 3);
+    recorder_close(r, RECORDER_WAIT_MS);
+    open_on(f, &f->b, NULL, topic);
+    recorder_assign(&f->b, topic, 0, BUS_OFFSET_EARLIEST);
+    recorder_wait_messages(&f->b, N);
+    assert_numbers(&f->b, 0, 0, N);
+}
+
 static void message_comes_back_as_it_was_sent(void **state)
 {
     struct fixture *f = *state;
@@ -496,6 +525,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(message_comes_back_as_it_was_sent),
+        T(bulk_messages_arrive_beside_others),
         T(tombstone_and_missing_key_stay_what_they_are),
         T(keyed_message_lands_where_java_would_put_it),
         T(delivery_is_told_once_with_the_offset),

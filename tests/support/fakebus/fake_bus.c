@@ -503,6 +503,13 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
     return 0;
 }
 
+int bus_produce_bulk(struct bus *b, const char *topic, int partition, struct slice key,
+                     struct slice value, const struct bus_header *headers, size_t n_headers,
+                     bus_delivered_fn on_delivered, void *ctx, struct err *err)
+{
+    return bus_produce(b, topic, partition, key, value, headers, n_headers, on_delivered, ctx, err);
+}
+
 size_t bus_in_flight(const struct bus *b)
 {
     return b->n_sent;

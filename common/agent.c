@@ -293,7 +293,8 @@ int agent_start(struct agent *a, struct err *err)
     const char *group = conf_str(a->conf, "group");
     struct bus_conf conf = {.brokers = conf_str(a->conf, "brokers"),
                             .client_id = a->instance,
-                            .group = group && group[0] ? group : default_group};
+                            .group = group && group[0] ? group : default_group,
+                            .has_bulk = agent__has_bulk(a)};
     conf.n_x = conf_x(a->conf, &conf.x);
     struct bus_callbacks cb = {
         .on_message = agent__on_message,

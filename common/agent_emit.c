@@ -177,8 +177,17 @@ static bool is_known(struct agent *a, enum record r, const char *key, const char
     return x && line_has(x->u.line, r, id);
 }
 
-static int produce(struct agent *a, const struct envelope *e, const void *rec, bus_delivered_fn fn,
-                   void *ctx, struct err *err)
+bool agent__has_bulk(const struct agent *a)
+{
+    for (size_t i = 0; i < a->spec->n_outputs; i++)
+        if (a->spec->outputs[i] == RECORD_PREDICTION_SERVED ||
+            a->spec->outputs[i] == RECORD_LABEL_OBSERVED)
+            return true;
+    return false;
+}
+
+static int produce(struct agent *a, const struct envelope *e, const void *rec, bool is_bulk,
+                   bus_delivered_fn fn, void *ctx, struct err *err)
 {
     CLEANUP(buf_fini) struct buf value = {0};
     if (rec && codec_encode(a->codec, e->record, rec, &value, err))
@@ -187,7 +196,8 @@ static int produce(struct agent *a, const struct envelope *e, const void *rec, b
     headers_of(a, e, &h);
     CLEANUP_FREE char *topic = xasprintf("%s%s", a->prefix, record_topic(e->record));
     struct slice bytes = rec ? buf_slice(&value) : (struct slice){0};
-    int rc = bus_produce(a->bus, topic, -1, slice_str(e->key), bytes, h.items, h.n, fn, ctx, err);
+    int rc = (is_bulk ? bus_produce_bulk : bus_produce)(a->bus, topic, -1, slice_str(e->key), bytes,
+                                                        h.items, h.n, fn, ctx, err);
     arena_fini(&h.arena);
     return rc;
 }
@@ -220,7 +230,7 @@ int agent_emit(struct agent *a, struct unit *u, const struct emission *em, struc
     f->since_mono_ms = clk_mono_ms(a->clk);
     HASH_ADD_STR(a->flights, id, f);
     a->publishing++;
-    int rc = produce(a, &e, em->rec, on_emitted, ctx, err);
+    int rc = produce(a, &e, em->rec, false, on_emitted, ctx, err);
     arena_fini(&mem);
     if (rc) {
         a->publishing--;
@@ -275,7 +285,7 @@ int agent_publish(struct agent *a, const struct publication *pub, agent_publishe
     p->ctx = ctx;
     str_copy(p->id, sizeof(p->id), e.id);
     a->publishing++;
-    if (produce(a, &e, pub->rec, on_published, p, err)) {
+    if (produce(a, &e, pub->rec, pub->is_bulk && agent__has_bulk(a), on_published, p, err)) {
         a->publishing--;
         free_ptr(&p);
         return -1;
@@ -376,7 +386,7 @@ int agent__dead_letter(struct agent *a, struct input *in, const struct bus_messa
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
     a->moving++;
-    int rc = produce(a, &e, &rec, on_moved, mv, err);
+    int rc = produce(a, &e, &rec, false, on_moved, mv, err);
     arena_fini(&mem);
     if (rc) {
         a->publishing--;

@@ -150,6 +150,7 @@ struct pending *agent__pending_at(struct part *p, int64_t offset);
 void agent__on_timer(void *ctx);
 void agent__backoff(struct agent *a, struct unit_x *x, const struct err *err, const char *what);
 /* agent_emit.c */
+bool agent__has_bulk(const struct agent *a); /* it may publish what lingers */
 void agent__flight_folded(struct agent *a, const char *id);
 void agent__flights_free(struct agent *a);
 int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m,

@@ -91,8 +91,8 @@ static const char *check(enum metric m, const struct metric_input *in)
     if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) ||
         (in->task != TASK_MULTICLASS && in->k != 1))
         return "the model's outputs do not fit the task";
-    if (in->rows > UINT32_MAX)
-        return "more rows than are counted";
+    if (in->rows > METRIC_MAX_ROWS)
+        return "more rows than can be counted";
     return check_rows(in);
 }
 
@@ -209,8 +209,8 @@ void metric__fini(struct prepared *p)
     for (size_t s = 0; s < METRIC_MAX_SUMS; s++)
         free(p->row_sums[s]);
     for (size_t i = 0; i < p->n_orders; i++) {
-        free(p->orders[i].row);
-        free(p->orders[i].flags);
+        free(p->orders[i].negatives_first);
+        free(p->orders[i].positives_first);
     }
     free(p->orders);
     free(p->truth);
@@ -218,6 +218,11 @@ void metric__fini(struct prepared *p)
     free(p->tp);
     free(p->miss);
     *p = (struct prepared){0};
+}
+
+bool metric__is_mean(const struct prepared *p)
+{
+    return p->n_sums == 2 && p->metric != METRIC_RMSE;
 }
 
 /* ---- one evaluation ---- */
@@ -240,26 +245,35 @@ static double sum_of(const double *values, const uint32_t *times, size_t n)
     return lanes[0] + lanes[1] + lanes[2] + lanes[3] + rest;
 }
 
+/* Of all weights: each 1, each row is drawn once for each row that there is. */
+static double weight_of(const struct prepared *p, const uint32_t *times)
+{
+    return p->w ? sum_of(p->row_sums[1], times, p->rows) : (double)p->rows;
+}
+
+static double evaluate_r2(const struct prepared *p, double loss, double weight,
+                          const uint32_t *times, const char **ret_undefined)
+{
+    double sum = sum_of(p->row_sums[2], times, p->rows);
+    double squares = sum_of(p->row_sums[3], times, p->rows), spread = squares - sum * sum / weight;
+
+    if (spread > 1e-12 * squares) /* else one value, but for rounding */
+        return 1 - loss / spread;
+    *ret_undefined = "the label does not vary";
+    return NAN;
+}
+
 static double evaluate_sums(const struct prepared *p, const uint32_t *times,
                             const char **ret_undefined)
 {
-    double s[METRIC_MAX_SUMS] = {0}, spread = 1;
+    double loss = sum_of(p->row_sums[0], times, p->rows), weight = weight_of(p, times);
 
-    for (size_t i = 0; i < p->n_sums; i++)
-        s[i] = sum_of(p->row_sums[i], times, p->rows);
-    *ret_undefined = "no row has a weight";
-    if (s[1] <= 0)
+    *ret_undefined = weight > 0 ? NULL : "no row has a weight";
+    if (!(weight > 0))
         return NAN;
-    *ret_undefined = "the label does not vary";
-    if (p->metric == METRIC_R2) {
-        spread = s[3] - s[2] * s[2] / s[1];
-        if (!(spread > 1e-12 * s[3])) /* one value, but for rounding */
-            return NAN;
-    }
-    *ret_undefined = NULL;
-    if (p->metric == METRIC_RMSE)
-        return sqrt(s[0] / s[1]);
-    return p->metric == METRIC_R2 ? 1 - s[0] / spread : s[0] / s[1];
+    if (p->metric == METRIC_R2)
+        return evaluate_r2(p, loss, weight, times, ret_undefined);
+    return p->metric == METRIC_RMSE ? sqrt(loss / weight) : loss / weight;
 }
 
 /* 2 TP / (2 TP + FP + FN): of class 1, or the mean over the classes that occur among labels or

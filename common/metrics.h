@@ -43,8 +43,8 @@ struct interval {
     double low, high;
 };
 /* Paired bootstrap (Efron & Tibshirani 1993, percentile) of b - a over rows: the same resampled
- * rows for both. undefined draws are left out; fewer than half defined: NaN. a NULL: interval of b
- * itself. */
+ * rows for both. a and b have the same labels and weights; undefined draws are left out; fewer than
+ * half defined: NaN. a NULL: interval of b itself. */
 int metric_bootstrap(enum metric m, const struct metric_input *a, const struct metric_input *b,
                      size_t rounds, double confidence, uint64_t seed, struct interval *ret);
 /* The same for several metrics (at most METRIC_COUNT) on the same resamples, which are drawn once.

@@ -11,11 +11,26 @@ enum { MAX_METRICS = METRIC_COUNT };
 static const double PSI_FLOOR =
     1e-4; /* an empty bin counts as this share, else one row more or less is infinite */
 
-static void draw(struct rng *r, uint32_t *times, size_t n)
+/* Two rows for each random number: the high half of a product of 32 bits each; low halves below
+ * 2^32 mod n would count some rows more often than others and are drawn again (Lemire, 2019). */
+static void draw(struct rng *r, uint32_t *times, size_t rows)
 {
-    memset(times, 0, n * sizeof(*times));
-    for (size_t i = 0; i < n; i++)
-        times[rng_below(r, n)]++;
+    uint32_t n = (uint32_t)rows, uneven = (0 - n) % n;
+    uint64_t random = 0;
+    bool has_half = false;
+
+    memset(times, 0, rows * sizeof(*times));
+    for (size_t i = 0; i < rows;) {
+        uint64_t product;
+
+        random = has_half ? random >> 32 : rng_next(r);
+        has_half = !has_half;
+        product = (random & UINT32_MAX) * n;
+        if ((uint32_t)product < uneven)
+            continue;
+        times[product >> 32]++;
+        i++;
+    }
 }
 
 static int by_value(const void *a, const void *b)
@@ -47,11 +62,21 @@ static struct interval interval_of(double *values, size_t n, size_t rounds, doub
 }
 
 struct pair {
-    struct prepared a, b;
+    struct prepared a, b; /* a: unused when there is none, or b holds the differences */
     bool is_defined, has_a;
     double *values;
     size_t n_values;
 };
+
+/* The mean of the differences is the difference of the means, at half the work. */
+static void join_means(struct pair *p)
+{
+    if (!p->is_defined || !p->has_a || !metric__is_mean(&p->b))
+        return;
+    for (size_t i = 0; i < p->b.rows; i++)
+        p->b.row_sums[0][i] -= p->a.row_sums[0][i];
+    p->has_a = false;
+}
 
 static void pair_init(struct pair *p, enum metric m, const struct metric_input *a,
                       const struct metric_input *b, size_t rounds)
@@ -59,6 +84,7 @@ static void pair_init(struct pair *p, enum metric m, const struct metric_input *
     p->has_a = a != NULL;
     p->is_defined = !metric__prepare(m, b, &p->b) && (!a || !metric__prepare(m, a, &p->a));
     p->values = xmalloc((rounds ? rounds : 1) * sizeof(*p->values));
+    join_means(p);
 }
 
 static void pair_round(struct pair *p, const uint32_t *times)
@@ -83,7 +109,7 @@ int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct met
     uint32_t *times;
     struct rng r;
 
-    if (n > MAX_METRICS || (a && a->rows != b->rows) || b->rows > UINT32_MAX ||
+    if (n > MAX_METRICS || (a && a->rows != b->rows) || b->rows > METRIC_MAX_ROWS ||
         !(confidence > 0 && confidence < 1))
         return -1;
     for (size_t i = 0; i < n; i++)

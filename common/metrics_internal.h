@@ -7,10 +7,10 @@
 #include "common/metrics.h"
 
 enum { METRIC_MAX_SUMS = 4 };
+#define METRIC_MAX_ROWS ((size_t)1 << 31) /* an index and one bit fit into 32 */
 
-struct auc_order { /* of one class against the rest, rows by rising score */
-    uint32_t *row;
-    uint8_t *flags; /* AUC_POSITIVE, AUC_LAST_OF_TIE */
+struct auc_order { /* of one class against the rest: row << 1 | is positive, by rising score */
+    uint32_t *negatives_first, *positives_first; /* within a tie */
 };
 struct prepared {
     enum metric metric;
@@ -27,6 +27,8 @@ struct prepared {
     size_t n_orders;
 };
 
+/* Metrics that are a mean over rows, of which the mean of differences is the difference. */
+bool metric__is_mean(const struct prepared *p);
 /* NULL, or why the metric is undefined on these rows. */
 const char *metric__prepare(enum metric m, const struct metric_input *in, struct prepared *ret);
 /* times: how often each row counts; NULL: once.  NaN with *ret_undefined when undefined. */

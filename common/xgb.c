@@ -1,5 +1,6 @@
 /* Loading and predicting.  What XGBoost returns lives in storage of the calling thread and dies
  * with its next call there: everything is copied at once. */
+#include <dlfcn.h>
 #include <math.h>
 #include <xgboost/c_api.h>
 
@@ -98,6 +99,21 @@ static int check_objective(const char *name, struct err *err)
                      name);
 }
 
+/* A booster's nthread counts once it is configured, which is after its trees were read; reading
+ * them in parallel starts OpenMP's threads, which then spin for work that never comes, on cores
+ * that others need.  So the calling thread is told to do without.  Asked for by name: programs are
+ * not linked with OpenMP themselves, and a libxgboost without it has no such trouble. */
+static void read_alone(void)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    void (*set_num_threads)(int);
+
+    if (!symbol)
+        return;
+    memcpy(&set_num_threads, &symbol, sizeof(symbol)); /* ISO C has no cast for it */
+    set_num_threads(1);
+}
+
 static int load_handle(struct xgb *x, struct slice model, struct err *err)
 {
     bst_ulong n_features = 0;
@@ -105,6 +121,7 @@ static int load_handle(struct xgb *x, struct slice model, struct err *err)
     float *row;
     int rc;
 
+    read_alone();
     if (XGBoosterCreate(NULL, 0, &x->handle))
         return xgb__fail(err, "a new booster");
     if (XGBoosterSetParam(x->handle, "verbosity", "0") ||

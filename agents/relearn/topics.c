@@ -7,6 +7,7 @@ struct row {
     int partitions; /* 0: as all line-keyed topics */
     bool compacted;
     int64_t retention_days; /* -1: for ever */
+    bool holds_records;     /* of other topics, and says more: larger than they may be */
 };
 
 static const struct row ROWS[RECORD_COUNT] = {
@@ -25,13 +26,13 @@ static const struct row ROWS[RECORD_COUNT] = {
     [RECORD_LABEL_OBSERVED] = {"console, anybody", "30 days", 0, false, 30},
     [RECORD_HEALTH_MEASURED] = {"monitor", "30 days", 0, false, 30},
     [RECORD_TRAINING_PROGRESSED] = {"train", "1 day", 0, false, 1},
-    [RECORD_DEAD_LETTERED] = {"every agent", "30 days", 1, false, 30},
+    [RECORD_DEAD_LETTERED] = {"every agent", "30 days", 1, false, 30, true},
 };
 
 struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication,
                                  char *name, size_t name_size)
 {
-    enum { DAY_MS = 24 * 3600 * 1000 };
+    enum { DAY_MS = 24 * 3600 * 1000, LARGEST_BYTES = 5000000 }; /* what the bus sends at most */
     const struct row *row = &ROWS[r];
     snprintf(name, name_size, "%s%s", prefix, record_topic(r));
     return (struct bus_topic_spec){
@@ -42,6 +43,7 @@ struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitio
         .replication = replication > 0 ? replication : -1,
         .compacted = row->compacted,
         .retention_ms = row->retention_days < 0 ? -1 : row->retention_days * DAY_MS,
+        .max_message_bytes = row->holds_records ? LARGEST_BYTES : 0,
     };
 }
 

@@ -119,10 +119,11 @@ void agent__cache_flush(struct agent *a)
         give_up(a, &err);
 }
 
-static void replay_row(struct agent *a, const char *topic, int partition, struct stmt *s)
+/* False: it cannot be decoded yet, and has to be read from the log. */
+static bool replay_row(struct agent *a, struct input *in, int partition, struct stmt *s)
 {
     struct slice key = stmt_blob(s, 2), value = stmt_blob(s, 3);
-    struct bus_message m = {.topic = topic,
+    struct bus_message m = {.topic = in->topic,
                             .partition = partition,
                             .offset = stmt_int(s, 0),
                             .timestamp_ms = stmt_int(s, 1)};
@@ -132,6 +133,7 @@ static void replay_row(struct agent *a, const char *topic, int partition, struct
     m.value_n = value.n;
     m.n_headers = unpack_headers(stmt_blob(s, 4), m.headers);
     agent__on_message(a, &m);
+    return in->parts[partition].next != m.offset;
 }
 
 int agent__cache_restore(struct agent *a, struct input *in, int partition, struct err *err)
@@ -150,7 +152,8 @@ int agent__cache_restore(struct agent *a, struct input *in, int partition, struc
     bool row = false;
     int rc;
     while ((rc = stmt_step(s, &row, err)) == 0 && row)
-        replay_row(a, in->topic, partition, s);
+        if (!replay_row(a, in, partition, s))
+            break;
     a->is_reading_cache = false;
     stmt_reset(s);
     return rc;

@@ -103,6 +103,8 @@ static void hold(struct agent *a, struct input *in, struct part *p, const struct
 {
     struct err err = {0};
     p->next = m->offset;
+    if (a->is_reading_cache) /* from here on the log is read, where this can wait */
+        return;
     if (bus_seek(a->bus, in->topic, m->partition, m->offset, &err))
         log_warn("agent.hold", "topic=%s partition=%d error=%s", in->topic, m->partition, err.msg);
     if (bus_pause(a->bus, in->topic, m->partition, true, &err))

@@ -164,7 +164,8 @@ int agent__cache_open(struct agent *a, struct err *err);
 void agent__cache_close(struct agent *a);
 void agent__cache_add(struct agent *a, const struct bus_message *m);
 void agent__cache_flush(struct agent *a);
-/* Replays what is cached of a partition through agent__on_message; sets part->next. */
+/* Replays what is cached of a partition through agent__on_message, as far as its schemas are known
+ * by now; sets part->next. */
 int agent__cache_restore(struct agent *a, struct input *in, int partition, struct err *err);
 bool agent__cache_matches(struct agent *a, const struct bus_message *m);
 void agent__cache_reset(struct agent *a);

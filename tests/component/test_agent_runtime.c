@@ -446,6 +446,42 @@ static void a_restart_answers_nothing_twice(void **state)
     }
 }
 
+/* As a registry over HTTP does: the text comes a while after it was asked for. */
+static int find_schema_late(void *ctx, int32_t id, const char **ret_text, struct err *err)
+{
+    int *left = ctx;
+    (void)err;
+    assert_int_equal(id, 7);
+    if ((*left)-- > 0)
+        return 1;
+    *ret_text = codec_schema_text(RECORD_DRIFT_DETECTED);
+    return 0;
+}
+
+static void a_cache_whose_schemas_are_not_known_yet_loses_no_event(void **state)
+{
+    struct bench *b = *state;
+    int left = 1;
+    codec_set_schema_id(b->codec, RECORD_DRIFT_DETECTED, 7);
+    for (int life = 0; life < 3; life++) { /* from the log; from the cache, twice */
+        left = 1;
+        begin(b, "1/1");
+        codec_set_lookup(agent_codec(b->agent), find_schema_late, &left);
+        if (life == 0) {
+            alert(b, "a", "id-1");
+            alert(b, "a", "id-2");
+            alert(b, "b", "id-3");
+        }
+        settle(b);
+        assert_int_equal(plans(), 3);
+        assert_int_equal(
+            agent_unit(b->agent, RECORD_DRIFT_DETECTED, "a")->line->ev[RECORD_DRIFT_DETECTED].n, 2);
+        assert_int_equal(
+            agent_unit(b->agent, RECORD_DRIFT_DETECTED, "b")->line->ev[RECORD_DRIFT_DETECTED].n, 1);
+        end(b);
+    }
+}
+
 static void an_event_that_came_while_it_was_down_is_answered(void **state)
 {
     struct bench *b = *state;
@@ -532,6 +568,7 @@ int main(void)
         TEST(what_was_not_delivered_is_sent_again),
         TEST(an_acknowledgement_that_is_lost_costs_no_second_answer_that_counts),
         TEST(a_restart_answers_nothing_twice),
+        TEST(a_cache_whose_schemas_are_not_known_yet_loses_no_event),
         TEST(an_event_that_came_while_it_was_down_is_answered),
         TEST(another_cluster_ends_the_process_to_be_started_again),
         TEST(a_topic_that_was_made_anew_is_not_taken_for_the_cached_one),

@@ -26,8 +26,9 @@
 #define MAX_IDS 4096 /* ids known or asked for; the codec keeps fewer */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 2000
-#define CONFLICTS_MAX 4 /* 409: incompatible, or (Apicurio) somebody registers the same just now   \
-                         */
+#define CONFLICTS_MAX                                                                              \
+    4 /* 409: incompatible, or (Apicurio) somebody registers the same just now                     \
+       */
 
 enum state {
     STATE_NEW = 0,

@@ -6,6 +6,10 @@
 
 #include "common/metrics.h"
 
+/* Has the share of missing values moved? */
+static bool drift_missing_moved(int64_t reference_rows, int64_t reference_missing,
+                                int64_t window_rows, int64_t window_missing);
+
 static const double ONCE_IN_A_THOUSAND =
     3.090232306167813; /* upper quantile of the standard normal */
 
@@ -26,8 +30,8 @@ double drift_chance(size_t bins, int64_t reference_rows, int64_t window_rows)
            (1 / (double)reference_rows + 1 / (double)window_rows);
 }
 
-bool drift_missing_moved(int64_t reference_rows, int64_t reference_missing, int64_t window_rows,
-                         int64_t window_missing)
+static bool drift_missing_moved(int64_t reference_rows, int64_t reference_missing,
+                                int64_t window_rows, int64_t window_missing)
 {
     double n = (double)reference_rows, m = (double)window_rows, difference, pooled;
 

@@ -26,9 +26,6 @@ void drift_judge(const struct reference *r, const struct counts *c, double thres
  * is (1/window + 1/reference) times a chi-squared variable of bins - 1 degrees of freedom (Yurdakul
  * 2018). */
 double drift_chance(size_t bins, int64_t reference_rows, int64_t window_rows);
-/* Has the share of missing values moved? */
-bool drift_missing_moved(int64_t reference_rows, int64_t reference_missing, int64_t window_rows,
-                         int64_t window_missing);
 
 struct drift_bounds {   /* the pipeline's */
     double psi;         /* of drift */

@@ -5,6 +5,9 @@
 #include "common/mem.h"
 #include "common/rng.h"
 
+/* Splits a record's id. */
+static void join_record_id(const char *prediction, struct slice *ret_base, int64_t *ret_first);
+
 struct seen {
     uint64_t hash; /* 0: free */
     int64_t judged_unix_ms;
@@ -49,7 +52,7 @@ static bool number_at_end(struct slice text, char mark, struct slice *ret_rest, 
     return true;
 }
 
-void join_record_id(const char *prediction, struct slice *ret_base, int64_t *ret_first)
+static void join_record_id(const char *prediction, struct slice *ret_base, int64_t *ret_first)
 {
     *ret_base = slice_str(prediction);
     *ret_first = 0;

@@ -51,8 +51,6 @@ struct join;
 struct join *join_new(size_t max_early, size_t max_seen);
 void join_free(struct join *j); /* and every piece */
 
-/* Splits a record's id. */
-void join_record_id(const char *prediction, struct slice *ret_base, int64_t *ret_first);
 /* Splits a row's id; *ret_row -1: the only row of its record. */
 void join_row_id(const char *text, struct slice *ret_base, int64_t *ret_row);
 

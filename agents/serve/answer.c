@@ -3,6 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+static void answer_text(struct slice text, struct buf *out); /* a JSON string */
+
+/* Index of the class that the outputs of a row say. */
+static size_t answer_class(enum task task, const double *outputs, size_t k);
+
 /* ---- numbers and texts ---- */
 
 /* A float32 in [2^-14, 1) is m / 2^s exactly, with m < 2^24 and s <= 38.  m * 10^20 / 2^s, rounded,
@@ -51,7 +56,7 @@ void answer_number(double v, struct buf *out)
     buf_add_str(out, text);
 }
 
-void answer_text(struct slice text, struct buf *out)
+static void answer_text(struct slice text, struct buf *out)
 {
     size_t from = 0;
 
@@ -73,7 +78,7 @@ void answer_text(struct slice text, struct buf *out)
     buf_add_char(out, '"');
 }
 
-size_t answer_class(enum task task, const double *outputs, size_t k)
+static size_t answer_class(enum task task, const double *outputs, size_t k)
 {
     size_t best = 0;
 

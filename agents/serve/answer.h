@@ -19,11 +19,8 @@ struct answer_facts {
  * Errors: ERR_INVAL (an output is asked for that is none). */
 int answer_write(const struct oip_request *rq, const struct answer_facts *f, struct buf *out,
                  size_t *ret_json_bytes, struct err *err) WARN_UNUSED;
-/* Index of the class that the outputs of a row say. */
-size_t answer_class(enum task task, const double *outputs, size_t k);
 /* Text that reads back as the same double; quick for those that are float32 values in [0,1], as
  * probabilities are. */
 void answer_number(double v, struct buf *out);
-void answer_text(struct slice text, struct buf *out); /* a JSON string */
 
 #endif

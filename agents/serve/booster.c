@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000 };
 
 struct entry {
@@ -341,7 +342,3 @@ size_t boosters_count(const struct boosters *b)
     return n;
 }
 
-bool boosters_are_loading(const struct boosters *b)
-{
-    return b->loading > 0;
-}

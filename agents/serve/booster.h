@@ -46,9 +46,7 @@ void boosters_retry(struct boosters *b, const char *digest);
 struct booster *boosters_take(struct boosters *b, const char *digest);
 void booster_ref(struct boosters *b, struct booster *booster);
 void boosters_release(struct boosters *b, struct booster *booster); /* NULL is fine */
-size_t boosters_count(const struct boosters *b);                    /* in memory */
-bool boosters_are_loading(const struct boosters *b);
-
+size_t boosters_count(const struct boosters *b);
 /* The work itself; any thread. */
 int booster_load(const struct artifacts *a, const char *digest, const char *trusted_keys,
                  struct booster **ret, struct err *err) WARN_UNUSED;

@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "common/rng.h"
 
+
 /* Open addressing over strings that somebody else keeps; at most half full. */
 struct names {
     uint32_t *slots; /* index + 1; 0: free */
@@ -96,11 +97,6 @@ size_t columns_count(const struct columns *c)
 const char *columns_name(const struct columns *c, size_t i)
 {
     return c->m->shape.columns[i].name;
-}
-
-enum column_type columns_type(const struct columns *c, size_t i)
-{
-    return c->m->shape.columns[i].type;
 }
 
 int columns_find(const struct columns *c, struct slice name)

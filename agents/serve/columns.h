@@ -12,7 +12,6 @@ struct columns *columns_new(const struct model *m); /* borrows m */
 void columns_free_all(struct columns *c);           /* NULL is fine */
 size_t columns_count(const struct columns *c);
 const char *columns_name(const struct columns *c, size_t i);
-enum column_type columns_type(const struct columns *c, size_t i);
 int columns_find(const struct columns *c, struct slice name); /* index or -1 */
 
 /* One cell; what a model has no code for is missing (NaN).  Errors: ERR_INVAL, without the place.

@@ -5,6 +5,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+/* Rows of one record. */
+static size_t records_rows_of_one(size_t features, size_t outputs);
+
 enum { AGAIN_MS = 500 }; /* the client has tried for a minute already: no hurry */
 
 /* One record on its way, with all that it says, so that it can be sent again. */
@@ -25,7 +28,7 @@ struct records {
     uint64_t resent;
 };
 
-size_t records_rows_of_one(size_t features, size_t outputs)
+static size_t records_rows_of_one(size_t features, size_t outputs)
 {
     size_t n = RECORD_MAX_BYTES / (features * sizeof(float) + outputs * sizeof(double) + 1);
 

@@ -36,7 +36,5 @@ bool records_have_room(const struct records *r, size_t rows, size_t features, si
 int records_send(struct records *r, const struct served_rows *rows, struct err *err) WARN_UNUSED;
 size_t records_unacknowledged(const struct records *r);
 uint64_t records_resent(const struct records *r);
-/* Rows of one record. */
-size_t records_rows_of_one(size_t features, size_t outputs);
 
 #endif

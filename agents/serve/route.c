@@ -4,6 +4,9 @@
 
 #include "common/rng.h"
 
+/* In [0,1), evenly spread over keys, other ones for each line and generation. */
+static double route_point(const char *line, int64_t generation, const char *key, size_t key_n);
+
 static const char *const ROLES[] = {
     [ROUTE_CHAMPION] = "champion", [ROUTE_CANARY] = "canary", [ROUTE_PINNED] = "pinned",
     [ROUTE_SHADOW] = "shadow",     [ROUTE_OTHER] = "other",
@@ -27,7 +30,7 @@ bool route_answers(enum route_role role, double weight)
     return role == ROUTE_CHAMPION || (role == ROUTE_CANARY && weight > 0);
 }
 
-double route_point(const char *line, int64_t generation, const char *key, size_t key_n)
+static double route_point(const char *line, int64_t generation, const char *key, size_t key_n)
 {
     uint64_t seed = hash64(line, strlen(line), (uint64_t)generation);
 

@@ -22,7 +22,5 @@ struct route_share {
  * is none. */
 int route_choose(const struct route_share *routes, size_t n, const char *line, const char *key,
                  size_t key_n);
-/* In [0,1), evenly spread over keys, other ones for each line and generation. */
-double route_point(const char *line, int64_t generation, const char *key, size_t key_n);
 
 #endif

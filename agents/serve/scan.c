@@ -3,6 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+/* Takes c, blanks before it passed over; false when something else is there. */
+static bool scan_take(struct scan *s, char c);
+
+/* Errors name what was expected and the byte.  0 or -1. */
+static int scan_expect(struct scan *s, char c, struct err *err) WARN_UNUSED;
+
 enum { NUMBER_MAX_CHARS = 1000 }; /* longer ones are no measurements */
 
 struct scan scan_on(struct slice text)
@@ -57,7 +63,7 @@ const char *scan_kind_str(enum scan_kind k)
     return words[(unsigned)k <= SCAN_OTHER ? k : SCAN_OTHER];
 }
 
-bool scan_take(struct scan *s, char c)
+static bool scan_take(struct scan *s, char c)
 {
     pass_blanks(s);
     if (s->p == s->end || *s->p != c)
@@ -66,7 +72,7 @@ bool scan_take(struct scan *s, char c)
     return true;
 }
 
-int scan_expect(struct scan *s, char c, struct err *err)
+static int scan_expect(struct scan *s, char c, struct err *err)
 {
     char what[] = "'?' is expected";
 

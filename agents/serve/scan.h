@@ -30,10 +30,6 @@ struct scan scan_on(struct slice text);
 /* What begins at the front, blanks passed over. */
 enum scan_kind scan_peek(struct scan *s);
 const char *scan_kind_str(enum scan_kind k); /* "a string", "null", ... */
-/* Takes c, blanks before it passed over; false when something else is there. */
-bool scan_take(struct scan *s, char c);
-/* Errors name what was expected and the byte.  0 or -1. */
-int scan_expect(struct scan *s, char c, struct err *err) WARN_UNUSED;
 /* A string.  Without escapes *ret lies in the text itself, else in the arena. */
 int scan_string(struct scan *s, struct arena *arena, struct slice *ret,
                 struct err *err) WARN_UNUSED;

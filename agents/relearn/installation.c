@@ -31,6 +31,8 @@ void installation_fini(struct installation *in)
     free_ptr(&in->prefix);
     free_ptr(&in->console_url);
     free_ptr(&in->control_url);
+    if (in->lifeline)
+        close(in->lifeline);
     *in = (struct installation){0};
 }
 
@@ -92,12 +94,29 @@ static void find_reason(const char *data, const char *log_path, struct buf *out)
         out->data[--out->len] = '\0';
 }
 
-static pid_t spawn_detached(char *const *argv, const char *log_path)
+/* A pipe whose other end the supervisor watches: it closes when this process ends, however it does.
+ * (PR_SET_PDEATHSIG is sent once for each thread of ours.) */
+static int open_lifeline(int *ret_ours, int *ret_theirs, struct err *err)
+{
+    enum { ABOVE_STDERR = 3 };
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC))
+        return err_io(err, "pipe: %s", strerror(errno));
+    *ret_theirs = fcntl(fds[0], F_DUPFD_CLOEXEC, ABOVE_STDERR);
+    *ret_ours = fcntl(fds[1], F_DUPFD_CLOEXEC, ABOVE_STDERR);
+    close(fds[0]);
+    close(fds[1]);
+    return *ret_theirs < 0 || *ret_ours < 0 ? err_io(err, "fcntl: %s", strerror(errno)) : 0;
+}
+
+static pid_t spawn_detached(char *const *argv, const char *log_path, int lifeline)
 {
     pid_t pid = fork(); /* before any library of ours has made a thread */
     if (pid)
         return pid;
     setsid();
+    if (lifeline && fcntl(lifeline, F_SETFD, 0))
+        _exit(127);
     int null = open("/dev/null", O_RDONLY);
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0640);
     if (null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
@@ -129,7 +148,7 @@ static int wait_until_ready(const char *data, pid_t pid, const char *log_path,
     return 0;
 }
 
-static char **arguments(const struct installation_options *o, struct arena *mem)
+static char **arguments(const struct installation_options *o, int lifeline, struct arena *mem)
 {
     const struct {
         const char *name, *value;
@@ -144,7 +163,7 @@ static char **arguments(const struct installation_options *o, struct arena *mem)
         {"serve-listen", o->serve_listen},
         {"scale", o->scale},
         {"partitions", o->partitions ? arena_printf(mem, "%d", o->partitions) : NULL},
-        {"parent", o->ends_with_us ? arena_printf(mem, "%d", getpid()) : NULL},
+        {"lifeline", lifeline ? arena_printf(mem, "%d", lifeline) : NULL},
         {"temporary", o->is_temporary ? "true" : NULL},
         {"by-group", o->by_group ? "true" : NULL},
     };
@@ -178,14 +197,38 @@ int installation_start(const struct installation_options *o, struct installation
     if (fsx_mkdirs(log_dir, err))
         return -1;
     remove(failure); /* of the last time */
+    int ours = 0, theirs = 0;
+    if (o->ends_with_us && open_lifeline(&ours, &theirs, err))
+        return -1;
     struct arena mem = {0};
     if (!o->brokers) /* RELEARN_BROKERS must not turn the embedded bus into another one unasked */
         unsetenv("RELEARN_BROKERS");
-    pid_t pid = spawn_detached(arguments(o, &mem), log_path);
+    pid_t pid = spawn_detached(arguments(o, theirs, &mem), log_path, theirs);
     arena_fini(&mem);
-    if (pid < 0)
-        return err_io(err, "fork: %s", strerror(errno));
-    return wait_until_ready(o->data, pid, log_path, ret, err);
+    if (theirs)
+        close(theirs);
+    int rc = pid < 0 ? err_io(err, "fork: %s", strerror(errno))
+                     : wait_until_ready(o->data, pid, log_path, ret, err);
+    if (!rc)
+        ret->lifeline = ours;
+    else if (ours)
+        close(ours);
+    return rc;
+}
+
+/* It holds nothing any more, though nobody may have waited for it yet. */
+static bool has_ended(int pid)
+{
+    char path[64], state = 'Z';
+    CLEANUP(buf_fini) struct buf text = {0};
+    struct err none = {0};
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (fsx_read_file(path, 4096, &text, &none))
+        return true;
+    const char *end = strrchr(text.data ? text.data : "", ')'); /* "pid (name) state ..." */
+    if (end && end[1] == ' ')
+        state = end[2];
+    return state == 'Z' || state == 'X';
 }
 
 int installation_stop(const struct installation *in, struct err *err)
@@ -193,13 +236,12 @@ int installation_stop(const struct installation *in, struct err *err)
     int64_t deadline = clk_mono_ms(&clk_system) + STOP_TIMEOUT_MS;
     if (kill(in->pid, SIGTERM) && errno != ESRCH)
         return err_io(err, "stop process %d: %s", in->pid, strerror(errno));
-    while (is_supervised(in->data)) {
+    while (is_supervised(in->data) || !has_ended(in->pid)) {
         waitpid(in->pid, NULL, WNOHANG); /* when it is our own child */
         if (clk_mono_ms(&clk_system) > deadline)
             return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "process %d has not stopped after %d s",
                            in->pid, STOP_TIMEOUT_MS / 1000);
         pause_ms(LOOK_MS);
     }
-    waitpid(in->pid, NULL, 0); /* what it still does, removing its folder, is over then */
     return 0;
 }

@@ -12,6 +12,7 @@ struct installation {
     char *console_url; /* "http://127.0.0.1:4711" */
     char *control_url; /* of the supervisor */
     int pid;           /* of the supervisor */
+    int lifeline;      /* 0: none; else the supervisor stops when this descriptor is closed */
     bool is_embedded;  /* the bus is relearn-broker */
 };
 struct installation_options {

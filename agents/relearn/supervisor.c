@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agents/relearn/supervisor_internal.h"
@@ -47,11 +45,11 @@ static const struct conf_option OPTIONS[] = {
      .fallback = "127.0.0.1:0",
      .meta = "HOST:PORT",
      .help = "where the first instance of serve answers"},
-    {.name = "parent",
+    {.name = "lifeline",
      .type = CONF_INT,
      .fallback = "0",
-     .meta = "PID",
-     .help = "stop when this process, which started it, ends; 0: go on",
+     .meta = "FD",
+     .help = "stop when this descriptor is at its end; 0: none",
      .min = 0,
      .max = INT32_MAX},
     {.name = "temporary",
@@ -185,7 +183,7 @@ static void go_on_stopping(struct supervisor *s)
 {
     bool agents_gone = true, all_gone = true;
     for (size_t i = 0; i < s->n_children; i++) {
-        bool is_gone = !s->children[i]->job;
+        bool is_gone = !s->children[i]->job && !s->children[i]->is_looking;
         all_gone = all_gone && is_gone;
         agents_gone = agents_gone && (is_gone || s->children[i]->is_broker);
     }
@@ -211,6 +209,14 @@ static void stop(void *ctx)
         if (!s->children[i]->is_broker)
             child_stop(s->children[i]);
     go_on_stopping(s);
+}
+
+static void on_lifeline(void *ctx)
+{
+    struct supervisor *s = ctx;
+    loop_watch_free(s->lifeline); /* it stays readable */
+    s->lifeline = NULL;
+    stop(s);
 }
 
 void supervisor__fail(struct supervisor *s, const struct err *err)
@@ -328,20 +334,9 @@ static int prepare(struct supervisor *s, struct err *err)
                       err);
 }
 
-/* A replay that is interrupted, in whatever way, leaves nothing running. */
-static int end_with(int64_t parent, struct err *err)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM))
-        return err_io(err, "PR_SET_PDEATHSIG: %s", strerror(errno));
-    return getppid() == parent ? 0 : err_io(err, "process %lld is gone", (long long)parent);
-}
-
 static int run(struct supervisor *s, struct err *err)
 {
     const char *brokers = conf_str(s->conf, "brokers");
-    int64_t parent = conf_int(s->conf, "parent");
-    if (parent && end_with(parent, err))
-        return -1;
     if (loop_new(&s->loop, err) || prepare(s, err))
         return -1;
     if (find_scale(s, err)) {
@@ -349,6 +344,11 @@ static int run(struct supervisor *s, struct err *err)
         return -1;
     }
     loop_on_stop_signal(s->loop, stop, s);
+    int lifeline = (int)conf_int(s->conf, "lifeline");
+    if (lifeline && fcntl(lifeline, F_SETFD, FD_CLOEXEC))
+        return err_io(err, "lifeline: %s", strerror(errno));
+    if (lifeline) /* whoever started it has ended, in whatever way */
+        s->lifeline = loop_watch_new(s->loop, lifeline, on_lifeline, s);
     s->is_embedded = !brokers;
     if (brokers) {
         s->brokers = xstrdup(brokers);
@@ -360,6 +360,24 @@ static int run(struct supervisor *s, struct err *err)
     if (conf_bool(s->conf, "temporary"))
         return fsx_remove_tree(s->data, err);
     return 0;
+}
+
+static void fini(struct supervisor *s)
+{
+    for (size_t i = 0; i < s->n_children; i++)
+        child_free(s->children[i]);
+    httpd_close(s->httpd);
+    loop_watch_free(s->lifeline);
+    if (s->loop)
+        loop_free(s->loop);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    conf_free(s->conf);
+    free_ptr(&s->data);
+    free_ptr(&s->run_dir);
+    free_ptr(&s->log_dir);
+    free_ptr(&s->bin_dir);
+    free_ptr(&s->brokers);
 }
 
 int supervisor_main(int argc, char **argv)
@@ -378,12 +396,12 @@ int supervisor_main(int argc, char **argv)
                             "it in the background.",
                             "relearn supervise --data relearn-data", &text)) {
         fwrite(text.data, 1, text.len, stdout);
-        return 0;
-    }
-    if (run(&s, &err)) {
+    } else if (run(&s, &err)) {
         fprintf(stderr, "relearn supervise: %s\n", err.msg);
-        return 1;
+        s.exit_code = 1;
+    } else {
+        log_info("supervisor.stopped", "exit_code=%d", s.exit_code);
     }
-    log_info("supervisor.stopped", "exit_code=%d", s.exit_code);
-    return s.exit_code; /* the process ends: what it holds goes with it */
+    fini(&s);
+    return s.exit_code;
 }

@@ -49,6 +49,7 @@ struct supervisor {
     struct loop *loop;
     struct conf *conf;
     struct httpd *httpd;
+    struct loop_watch *lifeline;
     char *data, *run_dir, *log_dir, *bin_dir;
     char *brokers; /* NULL until the embedded bus is there */
     struct scale scale;

@@ -164,10 +164,16 @@ void id_from_cause(const char *topic, const char *cause, const char *about, char
 
 void id_random(char out[ID_SIZE])
 {
-    unsigned char raw[ID_BYTES];
+    /* A call of libcrypto's generator costs more than the whole of an event's headers. */
+    static _Thread_local unsigned char pool[64 * ID_BYTES];
+    static _Thread_local size_t left;
 
-    BUG_ON(RAND_bytes(raw, sizeof(raw)) != 1);
-    digest__hex(raw, sizeof(raw), out);
+    if (left == 0) {
+        BUG_ON(RAND_bytes(pool, sizeof(pool)) != 1);
+        left = sizeof(pool);
+    }
+    left -= ID_BYTES;
+    digest__hex(pool + left, ID_BYTES, out);
 }
 
 bool id_is_valid(const char *s)

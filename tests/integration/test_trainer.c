@@ -275,6 +275,8 @@ static void an_operators_trainer_is_run_for_each_trial(void **state)
         "exec \"$RELEARN_TRAINER_FOR_TEST\" train\n";
     const struct training_finished *f;
     const char *command[] = {NULL, "two", "words", NULL};
+    CLEANUP_FREE char *bin =
+        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL);
     CLEANUP_FREE char *wrapped = NULL;
     CLEANUP_FREE char *bin =
         realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL);
@@ -288,8 +290,7 @@ static void an_operators_trainer_is_run_for_each_trial(void **state)
     sample_run_add(&s, 600, 1);
     wrapped = xasprintf(
         "#!/bin/sh\nexport RELEARN_TRAINER_FOR_TEST=%s/relearn-trainer\nexec /bin/sh %s \"$@\"\n",
-        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL),
-        script(&s, "trainer.sh", text));
+        bin, script(&s, "trainer.sh", text));
     command[0] = script(&s, "wrapped.sh", wrapped);
     sample_run_train(&s, sample_run_order(&s, "run1", command), NULL);
     if (s.job.r.exit_code)

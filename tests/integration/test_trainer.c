@@ -278,8 +278,6 @@ static void an_operators_trainer_is_run_for_each_trial(void **state)
     CLEANUP_FREE char *bin =
         realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL);
     CLEANUP_FREE char *wrapped = NULL;
-    CLEANUP_FREE char *bin =
-        realpath(getenv("RELEARN_BIN") ? getenv("RELEARN_BIN") : "build/bin", NULL);
     struct sample_run s;
     struct model *m;
 

@@ -299,6 +299,7 @@ static void early_unlink(struct join *j, struct early *e)
             e->same->same_before = e->same_before;
         } else {
             HASH_FIND_STR(j->early, e->base, head);
+            BUG_ON(!head); /* the chain's first is in the table */
             head->same_last = e->same_before;
         }
     }

@@ -38,7 +38,7 @@ static bool put_quick(double v, struct buf *out)
     }
     for (n = DECIMALS; n > 1 && text[1 + n] == '0'; n--)
         ;
-    buf_add(out, text, (size_t)(2 + n));
+    buf_add(out, text, 2 + (size_t)n);
     return true;
 }
 
@@ -142,16 +142,37 @@ static void put_data(const struct answer_facts *f, const struct tensor_out *t, s
     buf_add_char(out, ']');
 }
 
+/* Answers are written without printf: it would take longer than the rest of them. */
+static void put_integer(struct buf *out, int64_t v)
+{
+    char text[24], *at = text + sizeof(text);
+    uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (v < 0)
+        *--at = '-';
+    buf_add(out, at, (size_t)(text + sizeof(text) - at));
+}
+
 static void put_tensor(const struct answer_facts *f, const struct tensor_out *t, struct buf *json,
                        struct buf *raw)
 {
     size_t before = raw->len;
 
-    buf_addf(json, "{\"name\":\"%s\",\"shape\":[%zu,%zu],\"datatype\":\"%s\"", t->name, f->rows,
-             t->is_label ? 1 : outputs_per_row(f->model), t->is_label ? "BYTES" : "FP64");
+    buf_add_str(json, "{\"name\":\"");
+    buf_add_str(json, t->name);
+    buf_add_str(json, "\",\"shape\":[");
+    put_integer(json, (int64_t)f->rows);
+    buf_add_char(json, ',');
+    put_integer(json, t->is_label ? 1 : (int64_t)outputs_per_row(f->model));
+    buf_add_str(json, t->is_label ? "],\"datatype\":\"BYTES\"" : "],\"datatype\":\"FP64\"");
     if (t->is_binary) {
         put_raw(f, t, raw);
-        buf_addf(json, ",\"parameters\":{\"binary_data_size\":%zu}", raw->len - before);
+        buf_add_str(json, ",\"parameters\":{\"binary_data_size\":");
+        put_integer(json, (int64_t)(raw->len - before));
+        buf_add_char(json, '}');
     } else {
         put_data(f, t, json);
     }
@@ -191,16 +212,27 @@ static int choose(const struct oip_request *rq, const struct model *m,
 
 /* ---- the whole ---- */
 
+enum { FEW_ROWS = 1000 };
+
 static void put_head(const struct oip_request *rq, const struct answer_facts *f, struct buf *out)
 {
     buf_add_str(out, "{\"model_name\":");
     answer_text(slice_str(f->name), out);
-    buf_addf(out, ",\"model_version\":\"%lld\",\"id\":", (long long)f->generation);
+    buf_add_str(out, ",\"model_version\":\"");
+    put_integer(out, f->generation);
+    buf_add_str(out, "\",\"id\":");
     answer_text(rq->id.p ? rq->id : slice_str(f->prediction), out);
-    buf_addf(out, ",\"parameters\":{\"prediction\":\"%s\",\"line\":", f->prediction);
+    buf_add_str(out, ",\"parameters\":{\"prediction\":\"");
+    buf_add_str(out, f->prediction);
+    buf_add_str(out, "\",\"line\":");
     answer_text(slice_str(f->line), out);
-    buf_addf(out, ",\"generation\":%lld,\"model\":\"%s\",\"role\":\"%s\",\"classes\":[",
-             (long long)f->generation, f->model->digest, f->role);
+    buf_add_str(out, ",\"generation\":");
+    put_integer(out, f->generation);
+    buf_add_str(out, ",\"model\":\"");
+    buf_add(out, f->model->digest, DIGEST_HEX_SIZE - 1);
+    buf_add_str(out, "\",\"role\":\"");
+    buf_add_str(out, f->role);
+    buf_add_str(out, "\",\"classes\":[");
     for (size_t i = 0; i < f->model->shape.n_classes; i++) {
         if (i)
             buf_add_char(out, ',');
@@ -218,6 +250,8 @@ int answer_write(const struct oip_request *rq, const struct answer_facts *f, str
 
     if (choose(rq, f->model, tensors, &n, err))
         return -1;
+    buf_reserve(out,
+                f->rows < FEW_ROWS ? 1024 + 40 * f->rows : 0); /* one allocation for nearly all */
     put_head(rq, f, out);
     for (size_t i = 0; i < n; i++) {
         if (i)
@@ -228,5 +262,8 @@ int answer_write(const struct oip_request *rq, const struct answer_facts *f, str
     *ret_json_bytes = raw.len ? out->len : 0;
     if (raw.len)
         buf_add(out, raw.data, raw.len);
+    if (out->overflow || raw.overflow)
+        return err_set(err, ERR_LIMIT, NEXT_REJECT,
+                       "the answer to %zu rows would be too large: send fewer at a time", f->rows);
     return 0;
 }

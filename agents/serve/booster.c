@@ -8,7 +8,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000 };
 
 struct entry {
@@ -341,4 +340,3 @@ size_t boosters_count(const struct boosters *b)
         n += e->booster != NULL;
     return n;
 }
-

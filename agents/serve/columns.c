@@ -8,7 +8,6 @@
 #include "common/mem.h"
 #include "common/rng.h"
 
-
 /* Open addressing over strings that somebody else keeps; at most half full. */
 struct names {
     uint32_t *slots; /* index + 1; 0: free */

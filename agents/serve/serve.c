@@ -68,6 +68,8 @@ static int open(struct agent *a, struct err *err)
 
     (void)err;
     sv->a = a;
+    for (size_t i = 0; i < ARRAY_LEN(sv->ids.s); i++)
+        sv->ids.s[i] = rng_os_seed();
     sv->boosters = lines.boosters = boosters_new(&boosters);
     sv->lines = lines_new(&lines);
     sv->records = records_new(a, (size_t)conf_int(conf, "unacknowledged"));

@@ -7,8 +7,10 @@
 #include "agents/serve/lines.h"
 #include "agents/serve/record.h"
 #include "agents/serve/serve.h"
+#include "common/rng.h"
 
 enum {
+    SERVE_MAX_OUTPUTS = 8 << 20,  /* of one request: 64 MiB, and four times that as text */
     SERVE_MAX_WAITING = 1000,     /* requests that wait for a model of an earlier generation */
     SERVE_POOL_BYTES = 256 << 10, /* a larger body is read and scored off the loop: 1 ms and more */
     SERVE_RETRY_FAILED_MS = 60 * 1000, /* a model that could not be had is looked for again */
@@ -32,6 +34,7 @@ struct serve {
     size_t n_under_way;
     struct loop_timer *retry;
     struct serve_counters counters;
+    struct rng ids;  /* of predictions; seeded by the kernel */
     bool is_settled; /* every line has been loaded once since the start */
 };
 

@@ -91,6 +91,7 @@ static int find_line(struct inference *f, struct served **ret)
     } else if (check_segment(f, s, p)) {
         return -1;
     }
+    BUG_ON(!s); /* line_by_row found one */
     if (s->state == SERVED_WITHDRAWN) {
         err_set(&f->err, ERR_NOTFOUND, NEXT_REJECT, "'%s' was withdrawn", s->line);
         return inference_fail(f, 404);
@@ -232,6 +233,7 @@ int inference_route(struct inference *f)
 
     if (find_line(f, &s))
         return -1;
+    BUG_ON(!s);
     f->known = known_columns(f, agent_pipeline(f->sv->a, s->fold->pipeline));
     return f->version ? route_by_version(f, s) : route_by_share(f, s);
 }

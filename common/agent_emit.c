@@ -270,8 +270,9 @@ int agent_publish(struct agent *a, const struct publication *pub, agent_publishe
 {
     const char *key = pub->key ? pub->key : record_own_key(pub->record, pub->rec);
     BUG_ON(!key);
-    char fresh[ID_SIZE];
-    id_random(fresh);
+    char fresh[ID_SIZE] = "";
+    if (!pub->id) /* not for nothing: a prediction brings its own */
+        id_random(fresh);
     struct envelope e = {.record = pub->record,
                          .id = pub->id ? pub->id : fresh,
                          .key = key,
@@ -291,7 +292,7 @@ int agent_publish(struct agent *a, const struct publication *pub, agent_publishe
         return -1;
     }
     if (ret_id)
-        memcpy(ret_id, fresh, ID_SIZE);
+        str_copy(ret_id, ID_SIZE, e.id);
     return 0;
 }
 

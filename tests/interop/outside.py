@@ -326,7 +326,7 @@ def check_records(where, schema_of, magic):
             assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"]), headers
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", headers["ce_time"]), headers
             assert headers["ce_source"], headers
-            ours = told.get(headers["ce_id"])
+            ours = told.pop(headers["ce_id"], None)  # the first of an id is the one that counts
             if ours:
                 compared[topic] += 1
                 assert same(ours["record"], value, BY_NAME[name], definitions(BY_NAME[name])), (ours["record"], value)

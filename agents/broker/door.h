@@ -1,7 +1,7 @@
 /* The door of the embedded bus: which socket librdkafka's mock cluster listens on and whom it lets
- * in.  The mock offers neither, so this file defines bind() and accept() for the whole executable
- * (symbols of the program come before the C library's) and does what the C library does unless told
- * otherwise here. */
+ * in.  The mock offers neither, so this file defines bind(), listen() and accept() for the whole
+ * executable (symbols of the program come before the C library's) and does what the C library does
+ * unless told otherwise here. */
 #ifndef BROKER_DOOR_H
 #define BROKER_DOOR_H
 

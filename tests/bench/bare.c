@@ -95,13 +95,16 @@ static char *train(struct bare *b, const char *snapshot, const char *id, int64_t
     fit_defaults(&fit.trials, &arena);
     if (snapshot_open(&b->artifacts, snapshot, &s, &err) ||
         matrix_load(&b->artifacts, &s, 1, ROW_TRAIN, 0, NULL, &rows, &err) ||
-        matrix_load(&b->artifacts, &s, 1, ROW_VALID, 0, &rows, &valid, &err) ||
-        fit_builtin(&fit, &fitted, &err))
+        matrix_load(&b->artifacts, &s, 1, ROW_VALID, 0, &rows, &valid, &err))
+        stop("rows", &err);
+    finish.profiling = profiling_start(&rows);
+    if (fit_builtin(&fit, &fitted, &err))
         stop("train", &err);
     b->train_ms = since(ns);
     if (finish_store(&finish, &arena, &result, &err))
         stop("save", &err);
     model = xstrdup(result.model);
+    profiling_free(finish.profiling);
     fitted_fini(&fitted);
     matrix_fini(&rows);
     matrix_fini(&valid);

@@ -54,10 +54,10 @@ def frame(record, value):
 class Installation:
     """`relearn up` in a folder of its own, gone when the block ends."""
 
-    def __init__(self, brokers=None, *options):
+    def __init__(self, brokers=None, prefix=None):
         self.data = WORK / f"up-{uuid.uuid4().hex[:8]}"
-        self.prefix = f"bench{uuid.uuid4().hex[:6]}."
-        self.options = ["--data", self.data, "--prefix", self.prefix, *options]
+        self.prefix = prefix or f"bench{uuid.uuid4().hex[:6]}."
+        self.options = ["--data", self.data, "--prefix", self.prefix]
         if brokers:
             self.options += ["--brokers", brokers]
         self.brokers = brokers
@@ -103,8 +103,7 @@ class Bus:
         self.prefix = installation.prefix
         common = {"bootstrap.servers": installation.brokers, "socket.nagle.disable": True}
         self.producer = Producer({**common, "linger.ms": 0, "partitioner": "murmur2_random"})
-        # 5: the embedded bus may let a fetch wait for all of it
-        self.consumer = Consumer({**common, "group.id": "bench", "enable.auto.commit": False, "fetch.wait.max.ms": 5,
+        self.consumer = Consumer({**common, "group.id": "bench", "enable.auto.commit": False,
                                   "auto.offset.reset": "earliest"})
         topics = self.consumer.list_topics(timeout=10).topics
         self.consumer.assign([TopicPartition(self.prefix + topic, p, OFFSET_BEGINNING)

@@ -11,8 +11,10 @@ WATCH_S = 30
 
 def measure(brokers, quick, say):
     ups, ready = [], {}
+    with Installation(brokers) as installation:
+        prefix = installation.prefix  # on a Kafka its topics are made now, and there from now on
     for _ in range(2 if quick else STARTS):
-        with Installation(brokers) as installation:
+        with Installation(brokers, prefix) as installation:
             ups.append(installation.up_s * 1000)
             for agent, ms in installation.ready_ms().items():
                 ready.setdefault(agent, []).append(ms)

@@ -2,12 +2,14 @@
 import json
 import os
 import subprocess
+import time
 
 from figures import spread
 from installation import CHAIN, PROGRAMS, WORK, Bus, Installation, fail, make_rows
 
 SIZES = {1000: 60, 10000: 30, 100000: 10}  # rows: rounds
 WARM_UP = 3
+GAP_S = 1  # between two rounds: datasets do not come back to back, and the train agent makes itself ready for the next
 TIMEOUT_S = 120
 PIPELINE = """apiVersion: relearn/v1
 kind: Pipeline
@@ -63,6 +65,7 @@ def one_size(installation, rows, rounds, say):
     loops, bares = [], []
     for i in range(WARM_UP + rounds):
         path = make_rows(WORK / f"rows-{rows}-{i}.csv", rows, i)
+        time.sleep(GAP_S)
         pair = (one_loop(bus, name, path), bare(path))
         if i >= WARM_UP:
             loops.append(pair[0])

@@ -162,6 +162,40 @@ def two_instances_on_the_same_share_never_give_a_wrong_result():
     assert all(len(raw[t]) >= counted[t] for t in raw)
 
 
+def monitor_counts_every_row_once_whatever_dies():
+    """Killed between predictions, between predictions and labels, and with a twin on the same share."""
+    line = "counted"
+    it.apply(pipeline(line, monitor={"window": {"predictions": 20}, "drift": {"metric": "psi", "threshold": 50}}))
+    settle(line, it.publish(line, write_csv(it.data / "counted.csv", rows_of(400, 30))))
+    asked = []
+
+    def ask(n):
+        asked.extend(it.predict(line, CLEAR)["parameters"]["prediction"] for _ in range(n))
+
+    ask(7)
+    it.restart("monitor-1")
+    ask(3)
+    assert it.event("health", line, kind="window", window=0)["record"]["predictions"] == 20
+    ask(5)
+    it.lose_state("monitor-1")
+    it.start_extra("monitor", "monitor-twin", data=it.data / "twins")
+    ask(15)
+    for n in (1, 2):
+        assert it.event("health", line, kind="window", window=n)["record"]["predictions"] == 20
+    labels = [{"prediction": f"{p}.{i}", "value": CLEAR_LABELS[i]} for p in asked for i in range(2)]
+    it.post("/v1/labels", {"line": line, "labels": labels[:30]})
+    it.event("health", line, kind="quality", window=0)
+    it.end_extra()
+    it.restart("monitor-1")
+    it.post("/v1/labels", {"line": line, "labels": labels[10:]})  # some of them again
+    for n in range(3):
+        quality = it.event("health", line, kind="quality", window=n)["record"]
+        assert quality["labels"] == 20 and {q["name"]: q["value"] for q in quality["quality"]}["accuracy"] == 1, quality
+    it.await_idle()
+    found = [(e["record"]["kind"], e["record"]["window"]) for e in it.events("health", line)]
+    assert sorted(found) == sorted((k, n) for k in ("window", "quality") for n in range(3)), found
+
+
 def more_instances_share_the_lines():
     it.command("scale", "train=2", "serve=2")
     it.await_ready()
@@ -261,6 +295,7 @@ CASES = [
     the_story_as_it_should_go,
     killed_at_any_moment_every_agent_ends_in_the_same_generations,
     two_instances_on_the_same_share_never_give_a_wrong_result,
+    monitor_counts_every_row_once_whatever_dies,
     more_instances_share_the_lines,
     deleted_state_changes_no_later_decision,
     a_training_that_dies_with_its_agent_is_done_again,

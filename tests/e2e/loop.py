@@ -4,10 +4,13 @@ on Kafka when RELEARN_TEST_BROKERS is set. All cases share one installation; eac
 """
 # time-limit: 240
 import itertools
+import json
 import sys
+import threading
 
 from relearn_e2e import (
-    CLEAR, CLEAR_LABELS, CONTROL, Installation, Refused, header, mislabel, pipeline, rows_of, run, together, wait, write_csv,
+    CLEAR, CLEAR_LABELS, CONTROL, Installation, Refused, header, infer_body, mislabel, pipeline, requests, rows_of, run, together,
+    wait, write_csv,
 )
 
 it = None  # the installation
@@ -374,6 +377,41 @@ def labels_that_come_later_are_counted_for_their_generation():
     assert quality["labels"] == 20 and abs(values["accuracy"] - 0.9) < 1e-9 and quality["generation"] == 1, quality
 
 
+def models_are_swapped_without_a_failed_or_mixed_request():
+    """Requests all the time, while five generations take over from each other; then each answer is held against its own model."""
+    begin("busy", seed=70)
+    over, answers, errors = threading.Event(), [], []
+
+    def ask(n):
+        http, body = requests.Session(), json.dumps(infer_body(CLEAR))
+        while not over.is_set():
+            r = http.post(f"{it.url('serve-1')}/v2/models/busy/infer", data=body, timeout=30)
+            (answers if r.ok else errors).append(r.json())
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(2)]
+    for t in threads:
+        t.start()
+    for seed in range(71, 76):
+        assert it.learn("busy", "busy", csv_of(rows_of(600, seed)))["outcome"] == "promoted"
+    over.set()
+    for t in threads:
+        t.join()
+    assert not errors, errors[:3]
+    models = {str(d["generation"]): d["model"] for d in it.deployments("busy")}
+    assert len(models) == 6 and {a["model_version"] for a in answers} == set(models), models
+    own = {}  # what each model says by itself, asked by its generation
+    for version in models:
+        pinned = it.post(f"/v2/models/busy/versions/{version}/infer", infer_body(CLEAR), "serve-1")
+        own[version] = [o["data"] for o in pinned["outputs"]]
+    for a in answers:
+        assert a["parameters"]["model"] == models[a["model_version"]], a
+        assert [o["data"] for o in a["outputs"]] == own[a["model_version"]], (a, own[a["model_version"]])
+    ids = {a["parameters"]["prediction"] for a in answers}
+    assert len(ids) == len(answers)
+    wait(lambda: ids <= {header(m, "ce_id") for m in it.raw("predictions")}, f"every one of {len(ids)} predictions in the topic")
+    print(f"    {len(answers)} requests", flush=True)
+
+
 # ---- once is once ------------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +503,11 @@ def everything_stands_after_down_and_up():
     assert answer["model_version"] == "4" and it.labels_of("straight", CLEAR) == CLEAR_LABELS
     assert it.learn("straight", "straight", csv_of(rows_of(900, 63)))["outcome"] == "promoted"
     assert it.deployment("straight")["generation"] == 2
+    event = it.publish("straight", csv_of(rows_of(1000, 64)))  # and down in the midst of it
+    it.down()
+    it.up()
+    assert it.end_of("straight", it.snapshot("straight", event)["id"])["outcome"] == "promoted"
+    assert it.deployment("straight")["generation"] == 3
 
 
 CASES = [
@@ -489,6 +532,7 @@ CASES = [
     a_canary_is_aborted_by_a_command,
     monitor_finds_drift_by_itself_and_the_loop_answers,
     labels_that_come_later_are_counted_for_their_generation,
+    models_are_swapped_without_a_failed_or_mixed_request,
     a_duplicate_of_any_event_changes_nothing,
     a_withdrawn_pipeline_serves_nothing_and_comes_back,
     everything_stands_after_down_and_up,

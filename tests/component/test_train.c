@@ -243,7 +243,6 @@ static void use_slow_trainer(struct fixture *f)
     CLEANUP(buf_fini) struct buf model = {0};
     const char *path = tmpdir_write_str(&f->s.dir, "slow.sh", text);
     const struct training_finished *made;
-    CLEANUP_FREE char *file = NULL;
     struct err err = {0};
 
     assert_int_equal(chmod(path, 0755), 0);

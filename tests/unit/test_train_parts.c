@@ -180,10 +180,11 @@ static void an_order_is_read_back(void **state)
 
 static void an_order_with_a_gap_is_refused(void **state)
 {
-    static const char *const texts[] = {
-        "{}", "{\"line\":\"l\",\"run\":7}",
+    static const char whole[] =
         "{\"line\":\"l\",\"run\":\"r\",\"instance\":\"i\",\"pipeline_sha256\":\"p\",\"artifacts\":"
-        "\"a\",\"key\":\"k\",\"folder\":\"f\",\"trainer\":\"t\",\"snapshots\":[]}"};
+        "\"a\","
+        "\"key\":\"k\",\"folder\":\"f\",\"trainer\":\"t\",\"snapshots\":[]}";
+    const char *texts[] = {"{}", "{\"line\":\"l\",\"run\":7}", whole};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

@@ -5,7 +5,7 @@ resolve to them, where fastavro's own resolution says what should come out.
 The C side is build/plain/tests/unit/test_codec_files. With RELEARN_TEST_REGISTRY (scripts/with-registry) schemas also go
 through a registry, both ways.
 """
-# buses: both
+# on Kafka's side alone, once: no bus is asked, and there the registry is
 import base64
 import io
 import itertools

@@ -60,9 +60,10 @@ SANFLAGS_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recov
 SANWARN := -Wno-unknown-warning-option -Wno-maybe-uninitialized -Wno-format-truncation -Wno-stringop-overflow
 SANFLAGS := $(if $(SAN),$(or $(SANFLAGS_$(SAN)),$(error SAN is asan or tsan, not $(SAN))))
 OPT ?= $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2) -g
-# RELEARN_TEST: fault points and the like. Test sources always see it, the rest in sanitizer builds; it never changes a struct.
+# RELEARN_TEST: fault points and the like. Test sources always see it, the rest in sanitizer builds and in VARIANT=fault (for
+# `make torture`); it never changes a struct.
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -DRELEARN_VERSION='"$(VERSION)"' $(WARN) $(OPT) -fPIE -pthread $(HARD) $(SANFLAGS) \
-	$(if $(SAN),$(SANWARN) -DRELEARN_TEST) $(filter -I% -D%,$(ASKED)) $(CFLAGS)
+	$(if $(SAN),$(SANWARN)) $(if $(SAN)$(filter fault,$(VARIANT)),-DRELEARN_TEST) $(filter -I% -D%,$(ASKED)) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 
 # --- what there is ------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH)
 RUN := scripts/run-tests
 LABEL := $(if $(SAN),-l $(SAN))
 
-.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run bench lint fmt docs docs-check compdb install dist clean help \
+.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture bench lint fmt docs docs-check compdb install dist clean help \
 	bootstrap print-cflags print-tests san-run FORCE need-libs need-cmocka
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -161,6 +162,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
 	@$(MAKE) SAN=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(RUN) -j $(JOBS) $(FUZZ)
+torture: ## every fault point of every program, once for each fault, on a whole installation (BUS=kafka: on a real Kafka)
+	@$(MAKE) VARIANT=fault all && $(if $(filter kafka,$(BUS)),scripts/with-kafka) tests/e2e/torture.py all
 bench: all $(BENCH) ## the benchmarks of tests/bench
 	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "no tests/bench/run yet"; fi
 demo: ## install what is missing, build, and show the whole loop at work

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/agent_internal.h"
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -115,7 +116,7 @@ void agent__cache_flush(struct agent *a)
     if (a->moving) /* read again after a crash, and then moved: the cache passes over it */
         return;
     a->cache_in_tx = false;
-    if (store_commit(a->cache, &err))
+    if (EFFECT(cache, "agent.cache.commit", FAULT_ERR(&err), store_commit(a->cache, &err)))
         give_up(a, &err);
 }
 

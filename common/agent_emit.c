@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/agent_internal.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rng.h"
@@ -230,7 +231,8 @@ int agent_emit(struct agent *a, struct unit *u, const struct emission *em, struc
     f->since_mono_ms = clk_mono_ms(a->clk);
     HASH_ADD_STR(a->flights, id, f);
     a->publishing++;
-    int rc = produce(a, &e, em->rec, false, on_emitted, ctx, err);
+    int rc = EFFECT_SURE(produce, "agent.emit", FAULT_ERR(err),
+                         produce(a, &e, em->rec, false, on_emitted, ctx, err));
     arena_fini(&mem);
     if (rc) {
         a->publishing--;
@@ -286,7 +288,9 @@ int agent_publish(struct agent *a, const struct publication *pub, agent_publishe
     p->ctx = ctx;
     str_copy(p->id, sizeof(p->id), e.id);
     a->publishing++;
-    if (produce(a, &e, pub->rec, pub->is_bulk && agent__has_bulk(a), on_published, p, err)) {
+    if (EFFECT_SURE(
+            produce, "agent.publish", FAULT_ERR(err),
+            produce(a, &e, pub->rec, pub->is_bulk && agent__has_bulk(a), on_published, p, err))) {
         a->publishing--;
         free_ptr(&p);
         return -1;
@@ -387,7 +391,8 @@ int agent__dead_letter(struct agent *a, struct input *in, const struct bus_messa
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
     a->moving++;
-    int rc = produce(a, &e, &rec, false, on_moved, mv, err);
+    int rc = EFFECT_SURE(produce, "agent.dead_letter", FAULT_ERR(err),
+                         produce(a, &e, &rec, false, on_moved, mv, err));
     arena_fini(&mem);
     if (rc) {
         a->publishing--;
@@ -416,8 +421,10 @@ int agent__forward(struct agent *a, struct input *in, const struct bus_message *
     struct moved *mv = moved_new(a, in, m);
     a->publishing++;
     a->moving++;
-    if (bus_produce(a->bus, in->topic, partition, slice_str(key),
-                    (struct slice){m->value, m->value_n}, headers, n, on_moved, mv, err)) {
+    struct slice value = {m->value, m->value_n};
+    if (EFFECT_SURE(produce, "agent.forward", FAULT_ERR(err),
+                    bus_produce(a->bus, in->topic, partition, slice_str(key), value, headers, n,
+                                on_moved, mv, err))) {
         a->publishing--;
         a->moving--;
         free_ptr(&mv);

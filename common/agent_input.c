@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/agent_internal.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -139,6 +140,7 @@ static void fold(struct agent *a, struct input *in, struct part *p, struct event
     enum record type = ev->type;
     int64_t offset = ev->offset, time_us = ev->time_unix_us;
     CLEANUP_FREE char *id = xstrdup(ev->id);
+    FAULT_AT(fold, "agent.fold.before");
     if (!line_fold(x->u.line, ev)) {
         agent_count(a, "repeated_total", NULL, 1);
         agent__flight_folded(a, id);
@@ -150,6 +152,7 @@ static void fold(struct agent *a, struct input *in, struct part *p, struct event
     if (p->at_end && !a->is_reading_cache)
         agent_observe_ms(a, "hop_ms", record_topic(type),
                          (double)(clk_unix_us(a->clk) - time_us) / 1000.0);
+    FAULT_AT(fold, "agent.fold.after");
     agent__flight_folded(a, id);
     if (kept && a->spec->folded)
         a->spec->folded(a, &x->u, kept);
@@ -178,6 +181,7 @@ static bool take_event(struct agent *a, struct input *in, struct part *p,
     } else if (ev->type == RECORD_PIPELINE_DECLARED) {
         agent__declare(a, ev, NULL);
     } else if (in->kind == INPUT_STREAM || in->kind == INPUT_GLOBAL_STREAM) {
+        FAULT_AT(fold, "agent.stream.before");
         if (a->spec->stream)
             a->spec->stream(a, ev);
         else

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/agent_internal.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rng.h"
@@ -208,7 +209,8 @@ static void reconcile_unit(struct agent *a, struct unit_x *x)
 {
     struct err err = {0};
     log_context(x->u.key, NULL);
-    if (a->spec->reconcile && a->spec->reconcile(a, &x->u, &err)) {
+    if (a->spec->reconcile &&
+        EFFECT(fold, "agent.reconcile", FAULT_ERR(&err), a->spec->reconcile(a, &x->u, &err))) {
         if (err.next == NEXT_FATAL)
             agent__fail(a, 1, "agent.fatal", &err);
         else
@@ -237,6 +239,7 @@ static void settle_part(struct agent *a, struct input *in, int partition)
     int64_t position = p->n_pending ? p->pending[p->head].offset : p->next;
     if (position > 0 && position != p->settled) {
         p->settled = position;
+        FAULT_AT(commit, "agent.settle");
         bus_commit(a->bus, in->topic, partition, position);
     }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clk.h"
+#include "common/fault.h"
 #include "common/mem.h"
 
 enum {
@@ -190,7 +191,9 @@ int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *
         made++;
     if (made == n) {
         o = options(&a, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+        FAULT_AT(produce, "bus.create_topics.before");
         rd_kafka_CreateTopics(a.rk, list, n, o, a.q);
+        FAULT_AT(produce, "bus.create_topics.after");
         rd_kafka_AdminOptions_destroy(o);
         ev = wait_result(&a, err);
     }

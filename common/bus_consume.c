@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 
 static struct bus__part *find_part(struct bus *b, const char *topic, int partition)
@@ -365,7 +366,9 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
         to.n_headers = 0;
         fill_headers(m, &to);
         b->stats.received++;
+        FAULT_AT(receive, "bus.receive.before");
         b->cb.on_message(b->cb.ctx, &to);
+        FAULT_AT(receive, "bus.receive.after");
     }
 }
 
@@ -416,7 +419,9 @@ void bus__commit_flush(struct bus *b)
         p->sent = p->want;
     }
     /* By queue: rd_kafka_commit() answers to a callback of the configuration only. */
-    if (list->cnt > 0 && !rd_kafka_commit_queue(b->consumer, list, b->consumer_q, NULL, NULL))
+    if (list->cnt > 0 &&
+        !EFFECT_SURE(commit, "bus.commit", RD_KAFKA_RESP_ERR__FAIL,
+                     rd_kafka_commit_queue(b->consumer, list, b->consumer_q, NULL, NULL)))
         b->commits_out++;
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -450,6 +455,8 @@ void bus__on_committed(struct bus *b, rd_kafka_event_t *ev)
 
     if (b->commits_out > 0)
         b->commits_out--;
+    if (!all && FAULT_LOST(commit, "bus.committed"))
+        all = RD_KAFKA_RESP_ERR__TIMED_OUT;
     for (int i = 0; list && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         struct bus__part *p = find_part(b, at->topic, at->partition);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 #include "common/rng.h"
 
@@ -128,11 +129,12 @@ static int produce(struct bus *b, rd_kafka_t *producer, const char *topic, int p
     d = xcalloc(1, sizeof(*d));
     d->fn = on_delivered;
     d->ctx = ctx;
-    e = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(to),
-                          RD_KAFKA_V_KEY(key.p, key.n),
-                          RD_KAFKA_V_VALUE((void *)(uintptr_t)value.p, value.n),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(h),
-                          RD_KAFKA_V_OPAQUE(d), RD_KAFKA_V_END);
+    e = EFFECT_SURE(produce, "bus.produce", RD_KAFKA_RESP_ERR__QUEUE_FULL,
+                    rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(to),
+                                      RD_KAFKA_V_KEY(key.p, key.n),
+                                      RD_KAFKA_V_VALUE((void *)(uintptr_t)value.p, value.n),
+                                      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                      RD_KAFKA_V_HEADERS(h), RD_KAFKA_V_OPAQUE(d), RD_KAFKA_V_END));
     if (e != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_headers_destroy(h);
         free_ptr(&d);
@@ -171,17 +173,21 @@ void bus__on_delivery(struct bus *b, rd_kafka_event_t *ev)
 
     while ((m = rd_kafka_event_message_next(ev))) {
         struct bus__delivery *d = m->_private;
+        rd_kafka_resp_err_t e = m->err;
         struct err err = {0};
 
         unlink_delivery(b, d);
-        if (m->err) {
+        if (!e && FAULT_LOST(acknowledge, "bus.acknowledge"))
+            e = RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
+        if (e) {
             b->stats.delivery_failed++;
-            bus__err(&err, m->err, "not delivered", NULL);
+            bus__err(&err, e, "not delivered", NULL);
         } else {
             b->stats.delivered++;
         }
         if (d->fn)
-            d->fn(d->ctx, m->err ? &err : NULL, m->partition, m->offset);
+            d->fn(d->ctx, e ? &err : NULL, m->partition, m->offset);
+        FAULT_AT(acknowledge, "bus.acknowledge.after");
         free_ptr(&d);
     }
 }

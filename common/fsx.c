@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 #include "common/rng.h"
 
@@ -57,7 +58,7 @@ static int sync_folder_of(const char *path, struct err *err)
 
     if (fd < 0)
         return fail(err, errno, "open folder", folder);
-    if (fsync(fd))
+    if (EFFECT(store, "fsx.folder.sync", FAULT_ERRNO, fsync(fd)))
         return fail(err, errno, "sync folder", folder);
     return 0;
 }
@@ -73,7 +74,7 @@ int fsx_mkdirs(const char *path, struct err *err)
         if (end != '/' && end != '\0')
             continue;
         p[1] = '\0';
-        if (mkdir(part, DIR_MODE) == 0) {
+        if (EFFECT(store, "fsx.mkdirs", FAULT_ERRNO, mkdir(part, DIR_MODE)) == 0) {
             if (sync_folder_of(part, err))
                 return -1;
         } else if (errno != EEXIST) {
@@ -128,7 +129,8 @@ static int write_temporary(const char *path, mode_t mode, const void *p, size_t 
 
     if (open_temporary(path, mode, &tmp, &fd, err))
         return -1;
-    if (write_all(fd, p, n) || fsync(fd)) {
+    if (EFFECT(store, "fsx.write", FAULT_ERRNO, write_all(fd, p, n)) ||
+        EFFECT(store, "fsx.sync", FAULT_ERRNO, fsync(fd))) {
         (void)fail(err, errno, "write", path);
         unlink(tmp);
         return -1;
@@ -143,7 +145,7 @@ int fsx_write_file(const char *path, const void *p, size_t n, struct err *err)
 
     if (write_temporary(path, FILE_MODE, p, n, &tmp, err))
         return -1;
-    if (rename(tmp, path)) {
+    if (EFFECT(store, "fsx.write_file.rename", FAULT_ERRNO, rename(tmp, path))) {
         (void)fail(err, errno, "rename to", path);
         unlink(tmp);
         return -1;
@@ -158,7 +160,8 @@ int fsx_create_file(const char *path, unsigned mode, const void *p, size_t n, st
 
     if (write_temporary(path, (mode_t)mode, p, n, &tmp, err))
         return -1;
-    linked = link(tmp, path); /* unlike rename, it leaves a file that is there alone */
+    /* unlike rename, it leaves a file that is there alone */
+    linked = EFFECT(store, "fsx.create_file.link", FAULT_ERRNO, link(tmp, path));
     code = errno;
     unlink(tmp);
     if (linked)
@@ -220,9 +223,9 @@ int fsx_publish(const char *tmp_path, const char *path, struct err *err)
 
     if (fd < 0)
         return fail(err, errno, "open", tmp_path);
-    if (fsync(fd))
+    if (EFFECT(store, "fsx.publish.sync", FAULT_ERRNO, fsync(fd)))
         return fail(err, errno, "sync", tmp_path);
-    if (rename(tmp_path, path))
+    if (EFFECT(store, "fsx.publish.rename", FAULT_ERRNO, rename(tmp_path, path)))
         return fail(err, errno, "rename to", path);
     return sync_folder_of(path, err);
 }
@@ -254,7 +257,9 @@ int fsx_copy(const char *from, const char *to, struct err *err)
         return err_inval(err, "copy %s: is no regular file", from);
     if (open_temporary(to, FILE_MODE, &tmp, &out, err))
         return -1;
-    if (copy_bytes(in, out) || fsync(out) || rename(tmp, to)) {
+    if (EFFECT(store, "fsx.copy.write", FAULT_ERRNO, copy_bytes(in, out)) ||
+        EFFECT(store, "fsx.copy.sync", FAULT_ERRNO, fsync(out)) ||
+        EFFECT(store, "fsx.copy.rename", FAULT_ERRNO, rename(tmp, to))) {
         (void)fail(err, errno, "copy to", to);
         unlink(tmp);
         return -1;
@@ -329,7 +334,8 @@ int fsx_remove_tree(const char *path, struct err *err)
         name[--n] = '\0';
     if (n == 0 || strcmp(name, "/") == 0)
         return err_inval(err, "remove \"%s\": refused", path);
-    return remove_entry(AT_FDCWD, name, 0, path, err);
+    return EFFECT(store, "fsx.remove_tree", FAULT_ERR(err),
+                  remove_entry(AT_FDCWD, name, 0, path, err));
 }
 
 /* --- small questions, names and maps ------------------------------------------------------------
@@ -357,7 +363,7 @@ char *fsx_tmpdir(const char *prefix, struct err *err)
     if (!base || !*base)
         base = "/tmp";
     path = xasprintf("%s/%s-XXXXXX", base, prefix);
-    if (!mkdtemp(path)) {
+    if (!EFFECT(store, "fsx.tmpdir", NULL, mkdtemp(path))) {
         (void)fail(err, errno, "create folder", path);
         return NULL;
     }

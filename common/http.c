@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "common/clk.h"
+#include "common/fault.h"
 #include "common/mem.h"
 
 enum {
@@ -303,6 +304,7 @@ static CURLcode transfer(struct call *c, CURLM *multi)
     CURLcode code = CURLE_OK;
     int running;
 
+    FAULT_AT(http, "http.call.before");
     BUG_ON(curl_multi_add_handle(multi, c->easy) != CURLM_OK);
     for (;;) {
         curl_multi_perform(multi, &running); /* its errors come as the transfer's */
@@ -322,6 +324,8 @@ static CURLcode transfer(struct call *c, CURLM *multi)
         }
     }
     curl_multi_remove_handle(multi, c->easy);
+    if (code == CURLE_OK && FAULT_LOST(http, "http.call.after"))
+        code = CURLE_RECV_ERROR;
     return code;
 }
 

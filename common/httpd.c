@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/fault.h"
+
 enum {
     HTTPD_BACKLOG = 1024,          /* as many as may be connected */
     HTTPD_CLOSE_ROUNDS_MAX = 1000, /* of MHD when closing: each open request needs a few */
@@ -145,7 +147,8 @@ static void dispatch(struct httpd_request *rq)
 static enum MHD_Result queue_answer(struct httpd_request *rq)
 {
     struct MHD_Response *response = TAKE(rq->response);
-    enum MHD_Result ok = MHD_queue_response(rq->conn, (unsigned)rq->status, response);
+    enum MHD_Result ok = EFFECT_SURE(answer, "httpd.answer", MHD_NO,
+                                     MHD_queue_response(rq->conn, (unsigned)rq->status, response));
 
     MHD_destroy_response(response); /* MHD keeps its own reference */
     return ok;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/clk.h"
+#include "common/fault.h"
 #include "common/mem.h"
 
 enum {
@@ -194,6 +195,7 @@ static void on_exit_of_child(void *ctx)
     struct rusage ru = {0};
     int status = 0, rc;
 
+    FAULT_AT(reap, "job.reap.before");
     signal_group(j, SIGKILL);
     do
         rc = wait4(j->child.pid, &status, 0, &ru);
@@ -212,6 +214,7 @@ static void on_exit_of_child(void *ctx)
     job__tail_text(&j->tail, j->r.tail);
     if (j->memory_limit_bytes && !j->r.timed_out && !j->r.canceled && says_out_of_memory(&j->r))
         j->r.out_of_memory = true;
+    FAULT_AT(reap, "job.reap.after");
     j->on_done(j->ctx, &j->r);
     job_free(j);
 }

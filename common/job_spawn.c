@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/buf.h"
+#include "common/fault.h"
 #include "common/mem.h"
 
 static bool is_program(const char *path)
@@ -170,8 +171,10 @@ static int spawn_run(struct spawn *s, const char *helper, const char *program,
     argv[3] = file_bytes;
     argv[4] = program;
     memcpy(argv + 5, spec->argv, n * sizeof(*argv));
-    rc = posix_spawn(&pid, helper, &s->actions, &s->attr, (char *const *)(uintptr_t)argv,
-                     (char *const *)(uintptr_t)(spec->env ? spec->env : no_env));
+    rc =
+        EFFECT_SURE(spawn, "job.spawn", EAGAIN,
+                    posix_spawn(&pid, helper, &s->actions, &s->attr, (char *const *)(uintptr_t)argv,
+                                (char *const *)(uintptr_t)(spec->env ? spec->env : no_env)));
     if (rc)
         return err_set(err, ERR_CHILD, rc == EAGAIN || rc == ENOMEM ? NEXT_RETRY : NEXT_REJECT,
                        "start %s in %s, output to %s: %s", program, spec->cwd ? spec->cwd : ".",
@@ -187,7 +190,7 @@ static int watched(struct spawn *s, const char *helper, const char *program,
 
     if (spawn_run(s, helper, program, spec, &pid, err))
         return -1;
-    pid_fd = pidfd_open(pid, 0);
+    pid_fd = EFFECT(spawn, "job.watch", FAULT_ERRNO, pidfd_open(pid, 0));
     if (pid_fd < 0) {
         err_set(err, ERR_CHILD, NEXT_RETRY, "watch %s: %s", program, strerrordesc_np(errno));
         kill(-pid, SIGKILL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 #include "common/npy_internal.h"
 
@@ -100,7 +101,7 @@ int npy_writer_add(struct npy_writer *w, const void *rows, size_t n_rows, struct
 {
     size_t n = n_rows * w->cols;
 
-    if (n && fwrite(rows, npy_type_size(w->type), n, w->f) != n)
+    if (n && EFFECT(store, "npy.write", 0, fwrite(rows, npy_type_size(w->type), n, w->f)) != n)
         return fail_io("write", w->path, err);
     w->rows += n_rows;
     return 0;
@@ -114,7 +115,7 @@ static int writer_finish(struct npy_writer *w, bool durable, size_t *ret_rows, s
         npy_writer_abort(w);
         return -1;
     }
-    if (fflush(w->f) || (durable && fsync(fileno(w->f)))) {
+    if (fflush(w->f) || (durable && EFFECT(store, "npy.sync", FAULT_ERRNO, fsync(fileno(w->f))))) {
         fail_io("write", w->path, err);
         npy_writer_abort(w);
         return -1;

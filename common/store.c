@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/mem.h"
 
@@ -67,7 +68,7 @@ int store__fail(struct store *st, int rc, const char *what, struct err *err)
 
 int store_exec(struct store *st, const char *sql, struct err *err)
 {
-    int rc = sqlite3_exec(st->db, sql, NULL, NULL, NULL);
+    int rc = EFFECT(cache, "store.exec", SQLITE_IOERR, sqlite3_exec(st->db, sql, NULL, NULL, NULL));
 
     return rc == SQLITE_OK ? 0 : store__fail(st, rc, "exec", err);
 }
@@ -113,7 +114,7 @@ static int set_aside(const char *path, struct err *err)
 {
     CLEANUP_FREE char *aside = xasprintf("%s.damaged", path);
 
-    if (rename(path, aside) && errno != ENOENT)
+    if (EFFECT(cache, "store.set_aside", FAULT_ERRNO, rename(path, aside)) && errno != ENOENT)
         return err_io(err, "%s: set aside: %s", path, strerrordesc_np(errno));
     remove_beside(path, "-wal"); /* a new file must not meet an old one's log */
     remove_beside(path, "-shm");
@@ -218,8 +219,10 @@ static int open_once(const char *path, const char *const *migrations, size_t n, 
     int rc;
 
     st->path = xstrdup(path);
+    FAULT_AT(cache, "store.open.before");
     rc = sqlite3_open_v2(path, &st->db,
                          SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    FAULT_AT(cache, "store.open.after");
     BUG_ON(!st->db);
     if (rc != SQLITE_OK) {
         store__fail(st, rc, "open", err);

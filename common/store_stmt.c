@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 
 enum {
@@ -121,7 +122,7 @@ int stmt_step(struct stmt *s, bool *ret_row, struct err *err)
     int rc = s->bind_rc;
 
     if (rc == SQLITE_OK)
-        rc = sqlite3_step(s->s);
+        rc = EFFECT(cache, "store.step", SQLITE_IOERR, sqlite3_step(s->s));
     if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
         s->is_active = rc == SQLITE_ROW;
         if (rc == SQLITE_DONE)

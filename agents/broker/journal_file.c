@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agents/broker/journal_internal.h"
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/mem.h"
 
@@ -20,7 +21,8 @@ struct journal {
 static int write_all(int fd, const char *p, size_t n, size_t at, const char *path, struct err *err)
 {
     while (n > 0) {
-        ssize_t done = pwrite(fd, p, n, (off_t)at);
+        ssize_t done =
+            EFFECT(journal, "broker.journal.write", FAULT_ERRNO, pwrite(fd, p, n, (off_t)at));
 
         if (done < 0 && errno == EINTR)
             continue;
@@ -38,8 +40,9 @@ static int sync_fd(int fd, const char *path, struct err *err)
 {
     /* Not tried again: after a failure the kernel may have dropped the pages (and says success next
      * time). */
-    return fdatasync(fd) ? err_set(err, ERR_IO, NEXT_FATAL, "sync %s: %s", path, strerror(errno))
-                         : 0;
+    if (EFFECT(journal, "broker.journal.sync", FAULT_ERRNO, fdatasync(fd)))
+        return err_set(err, ERR_IO, NEXT_FATAL, "sync %s: %s", path, strerror(errno));
+    return 0;
 }
 
 /* Copies every whole frame, with new numbers. */
@@ -85,7 +88,7 @@ static int salvage_file(const char *path, struct err *err)
     fsx_map_close(&map);
     if (rc)
         return -1;
-    if (rename(path, old))
+    if (EFFECT(journal, "broker.journal.aside", FAULT_ERRNO, rename(path, old)))
         return err_io(err, "rename %s: %s", path, strerror(errno));
     return fsx_publish(copy, path, err);
 }
@@ -123,7 +126,7 @@ static int sync_folder(const char *path, struct err *err)
     fd = open(!slash ? "." : slash == folder ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_io(err, "open the folder of %s: %s", path, strerror(errno));
-    rc = fsync(fd);
+    rc = EFFECT(journal, "broker.journal.folder", FAULT_ERRNO, fsync(fd));
     close(fd);
     return rc ? err_io(err, "sync the folder of %s: %s", path, strerror(errno)) : 0;
 }
@@ -135,7 +138,8 @@ static int trim(struct journal *j, const struct journal_scan *scan, struct err *
 
     j->bytes = scan->good_bytes;
     j->frames = scan->frames;
-    if (scan->torn_bytes > 0 && ftruncate(j->fd, (off_t)scan->good_bytes))
+    if (scan->torn_bytes > 0 && EFFECT(journal, "broker.journal.cut", FAULT_ERRNO,
+                                       ftruncate(j->fd, (off_t)scan->good_bytes)))
         return err_io(err, "cut %s: %s", j->path, strerror(errno));
     if (scan->good_bytes == 0) {
         if (write_all(j->fd, head.p, head.n, 0, j->path, err))

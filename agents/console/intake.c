@@ -8,6 +8,7 @@
 
 #include "agents/console/console_internal.h"
 #include "common/digest.h"
+#include "common/fault.h"
 #include "common/mem.h"
 
 static void default_time(int64_t *field, struct console *c)
@@ -173,7 +174,8 @@ static int pipeline_record(struct console *c, struct slice yaml, const char *by,
         before ? EV_REC(before, pipeline_declared)->first_declared_unix_ms : d->declared_unix_ms;
     pipeline_free(p);
     char digest[DIGEST_HEX_SIZE];
-    if (artifacts_put(agent_artifacts(c->a), yaml.p, yaml.n, digest, err)) /* bytes before words */
+    if (EFFECT(store, "console.declare.put", FAULT_ERR(err), /* bytes before words */
+               artifacts_put(agent_artifacts(c->a), yaml.p, yaml.n, digest, err)))
         return -1;
     *ret = d;
     return 0;

@@ -10,6 +10,7 @@
 
 #include "agents/ingest/csv.h"
 #include "agents/ingest/zip.h"
+#include "common/fault.h"
 #include "common/rng.h"
 
 enum {
@@ -118,7 +119,7 @@ static int unpack_bytes(void *ctx, const void *p, size_t n, struct err *err)
         return err_set(err, ERR_LIMIT, NEXT_REJECT, "it unpacks to more bytes than are read");
     u->left_bytes -= n;
     for (ssize_t k; n > 0; from += k, n -= (size_t)k) {
-        k = write(u->fd, from, n);
+        k = EFFECT(store, "ingest.unpack.write", FAULT_ERRNO, write(u->fd, from, n));
         if (k < 0 && errno != EINTR)
             return err_io(err, "unpack: %s", strerror(errno));
         k = k < 0 ? 0 : k;

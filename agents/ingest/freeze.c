@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agents/ingest/freeze_internal.h"
+#include "common/fault.h"
 #include "common/profile.h"
 
 enum { PROFILE_SEED = 1 };                         /* the same rows have the same profile */
@@ -33,7 +34,8 @@ static void clear_files(struct freezer *f, bool remove)
 
 int freezer_publish(struct freezer *f, struct err *err)
 {
-    if (artifacts_put_files_as(f->artifacts, f->files, f->n, err))
+    if (EFFECT(store, "ingest.freeze.put", FAULT_ERR(err),
+               artifacts_put_files_as(f->artifacts, f->files, f->n, err)))
         return -1;
     clear_files(f, false);
     return 0;
@@ -75,7 +77,8 @@ static int write_at(int fd, const char *path, const void *p, size_t n, off_t *at
     const char *from = p;
 
     for (ssize_t k; n > 0; from += k, n -= (size_t)k) {
-        k = at ? pwrite(fd, from, n, *at) : write(fd, from, n);
+        k = EFFECT(store, "ingest.freeze.write", FAULT_ERRNO,
+                   at ? pwrite(fd, from, n, *at) : write(fd, from, n));
         if (k < 0 && errno != EINTR)
             return err_io(err, "write %s: %s", path, strerror(errno));
         k = k < 0 ? 0 : k;

@@ -7,6 +7,8 @@
 #include "agents/ingest/arrays.h"
 #include "agents/ingest/csv.h"
 
+#include "common/fault.h"
+
 enum {
     SNIFF_BYTES = 8, /* the longest magic number has six */
     PIECE_BYTES = 256 << 10,
@@ -44,7 +46,7 @@ static int write_copy(struct reader *r, const void *p, size_t n, struct err *err
             return err_io(err, "copy of the dataset: %s", strerror(errno));
     }
     for (ssize_t k; n > 0; from += k, n -= (size_t)k) {
-        k = write(r->copy_fd, from, n);
+        k = EFFECT(store, "ingest.copy.write", FAULT_ERRNO, write(r->copy_fd, from, n));
         if (k < 0 && errno != EINTR)
             return err_io(err, "copy of the dataset: %s", strerror(errno));
         k = k < 0 ? 0 : k;

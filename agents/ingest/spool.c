@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/mem.h"
 #include "common/npy.h"
 
@@ -35,8 +36,9 @@ int spool_flush(struct spool *s, struct spool_budget *b, struct err *err)
     if (fd < 0)
         return err_io(err, "create %s: %s", s->path, strerror(errno));
     while (done < s->n) {
-        ssize_t k =
-            pwrite(fd, s->data + done, s->n - done, (off_t)(NPY_HEAD_BYTES + s->filed + done));
+        off_t at = (off_t)(NPY_HEAD_BYTES + s->filed + done);
+        ssize_t k = EFFECT(store, "ingest.spool.write", FAULT_ERRNO,
+                           pwrite(fd, s->data + done, s->n - done, at));
 
         if (k < 0 && errno != EINTR)
             return err_io(err, "write %s: %s", s->path, strerror(errno));

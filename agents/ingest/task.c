@@ -1,6 +1,7 @@
 #include "agents/ingest/task.h"
 
 #include "common/artifact.h"
+#include "common/fault.h"
 
 void task_run_id(const char *event_id, const char *pipeline, char out[ID_SIZE])
 {
@@ -55,7 +56,8 @@ static int keep(struct ingest_task *t, struct err *err)
     CLEANUP(buf_fini) struct buf text = {0};
 
     ingest_result_to_json(&t->result, &text);
-    if (artifacts_put_run(t->request.artifacts, t->run, buf_slice(&text), err))
+    if (EFFECT(store, "ingest.result.put", FAULT_ERR(err),
+               artifacts_put_run(t->request.artifacts, t->run, buf_slice(&text), err)))
         return -1;
     ingest_result_fini(&t->result); /* another instance may have been first: then theirs stands */
     return load(t, err);

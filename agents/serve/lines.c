@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -204,9 +205,11 @@ void lines_look(struct lines *l, struct served *s)
     if (s->now && d->base + 1 <= s->now->sequence)
         return; /* generations fence: what is in force is as new */
     rc = want_models(l, s, d, &err);
-    if (rc == 0)
+    if (rc == 0) {
+        FAULT_AT(swap, "serve.swap.before");
         swap(l, s, ev);
-    else if (rc < 0)
+        FAULT_AT(swap, "serve.swap.after");
+    } else if (rc < 0)
         give_up(l, s, ev, &err);
 }
 

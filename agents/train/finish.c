@@ -3,6 +3,7 @@
 #include <math.h>
 #include <pthread.h>
 
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/model.h"
 #include "common/profile.h"
@@ -227,7 +228,7 @@ static int write_tmp(const struct artifacts *a, struct slice bytes, char digest[
 
     if (!path)
         return -1;
-    ok = f && fwrite(bytes.p, 1, bytes.n, f) == bytes.n;
+    ok = f && EFFECT(store, "trainer.model.write", 0, fwrite(bytes.p, 1, bytes.n, f)) == bytes.n;
     if (f && fclose(f))
         ok = false;
     if (!ok) {
@@ -263,7 +264,8 @@ static int store(const struct finish_input *in, struct model *m, struct slice pr
         files[n] = (struct artifact_file){.tmp_path = paths[n], .digest = digests[n]};
     }
     if (rc == 0)
-        rc = artifacts_put_files_as(in->artifacts, files, 3, err);
+        rc = EFFECT(store, "trainer.model.put", FAULT_ERR(err),
+                    artifacts_put_files_as(in->artifacts, files, 3, err));
     for (size_t i = 0; i < 3; i++) {
         if (rc && paths[i])
             remove(paths[i]);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/npy.h"
 
@@ -14,7 +15,8 @@ static int write_json(const char *folder, const char *name, const struct json *j
 
     json_write(j, 1, false, &text);
     f = fopen(path, "we");
-    ok = f && fwrite(text.data, 1, text.len, f) == text.len;
+    ok = f &&
+         EFFECT(store, "trainer.layout.write", 0, fwrite(text.data, 1, text.len, f)) == text.len;
     if (f && fclose(f))
         ok = false;
     return ok ? 0 : err_io(err, "cannot write %s", path);
@@ -125,7 +127,7 @@ int layout_write_trial(const struct fit_input *in, const struct trial *t, const 
         if (fsx_mkdirs(path, err))
             return -1;
     }
-    if (symlink("../../data", data))
+    if (EFFECT(store, "trainer.layout.link", FAULT_ERRNO, symlink("../../data", data)))
         return err_io(err, "cannot make %s", data);
     return write_config(in, t, config, err);
 }

@@ -9,6 +9,7 @@
 
 #include "agents/train/trainer.h"
 #include "agents/train/train_internal.h"
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/log.h"
 
@@ -144,7 +145,8 @@ static int put_failure(struct agent *a, const struct order *o, const char *reaso
     j = result_to_json(&f);
     json_write(j, 1, false, &text);
     json_free(j);
-    return artifacts_put_run(agent_artifacts(a), o->run, buf_slice(&text), err);
+    return EFFECT(store, "train.failure.put", FAULT_ERR(err),
+                  artifacts_put_run(agent_artifacts(a), o->run, buf_slice(&text), err));
 }
 
 /* The child's own sentence is the last line that it wrote; what came before it is the tail. */
@@ -245,6 +247,7 @@ void train__on_done(void *ctx, const struct job_result *res)
     struct unit *u;
     bool has_result;
 
+    FAULT_AT(reap, "train.finish");
     unlink_run(self, r);
     if (!self->is_closing) {
         has_result = conclude(r, res);
@@ -317,9 +320,10 @@ static int make_folder(const char *path, struct err *err)
 
     if (fsx_remove_tree(path, err))
         return -1;
-    if (mkdir(path, 0750) == 0)
+    if (EFFECT(store, "train.folder.mkdir", FAULT_ERRNO, mkdir(path, 0750)) == 0)
         return 0;
-    if (errno == ENOENT && fsx_mkdirs(parent, err) == 0 && mkdir(path, 0750) == 0)
+    if (errno == ENOENT && fsx_mkdirs(parent, err) == 0 &&
+        EFFECT(store, "train.folder.mkdir_again", FAULT_ERRNO, mkdir(path, 0750)) == 0)
         return 0;
     return err_io(err, "cannot make %s: %s", path, strerror(errno));
 }
@@ -336,7 +340,7 @@ static int write_order(const struct running *r, const char *path, struct err *er
     if (make_folder(r->order.folder, err))
         return -1;
     f = fopen(path, "we");
-    ok = f && fwrite(text.data, 1, text.len, f) == text.len;
+    ok = f && EFFECT(store, "train.order.write", 0, fwrite(text.data, 1, text.len, f)) == text.len;
     if (f && fclose(f))
         ok = false;
     return ok ? 0 : err_io(err, "cannot write %s: %s", path, strerror(errno));
@@ -395,7 +399,8 @@ int train__start(struct agent *a, struct unit *u, const struct event *plan, int6
         return err_wrap(err, "run %s", plan->id);
     r = xcalloc(1, sizeof(*r));
     r->agent = a;
-    if (fill_order(a, plan, attempt, p, r, &why) || start_child(r, p, &why)) {
+    if (fill_order(a, plan, attempt, p, r, &why) ||
+        EFFECT_SURE(spawn, "train.start", FAULT_ERR(&why), start_child(r, p, &why))) {
         int rc = why.next == NEXT_REJECT ? put_failure(a, &r->order, why.msg, NULL, err)
                                          : err_set(err, why.code, why.next, "%s", why.msg);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agents/train/train_internal.h"
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -68,7 +69,8 @@ static int start(struct spare *s, const char *fifo, struct err *err)
                             .env = train__child_env(agent_state_dir(s->agent), &arena)};
     int rc;
 
-    if ((unlink(fifo) && errno != ENOENT) || mkfifo(fifo, 0600))
+    if ((unlink(fifo) && errno != ENOENT) ||
+        EFFECT(spawn, "train.spare.mkfifo", FAULT_ERRNO, mkfifo(fifo, 0600)))
         rc = err_io(err, "make %s: %s", fifo, strerrordesc_np(errno));
     else
         rc = job_start(agent_loop(s->agent), &spec, on_line, on_done, s, &s->job, err);
@@ -112,7 +114,8 @@ static bool send_path(struct agent *a, const char *order_path)
     CLEANUP_FREE char *fifo = fifo_path(a);
     CLEANUP_FREE char *line = xasprintf("%s\n", order_path);
     int fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC); /* fails when nobody reads */
-    bool is_sent = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line);
+    bool is_sent = fd >= 0 && EFFECT_SURE(spawn, "train.spare.order", FAULT_ERRNO,
+                                          write(fd, line, strlen(line))) == (ssize_t)strlen(line);
 
     if (fd >= 0)
         close(fd);

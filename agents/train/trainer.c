@@ -19,6 +19,7 @@
 #include "agents/train/progress.h"
 #include "agents/train/warm.h"
 #include "common/clk.h"
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/model.h"
 #include "common/rng.h"
@@ -154,7 +155,8 @@ static int put_result(struct run *r, struct err *err)
     j = result_to_json(f);
     json_write(j, 1, false, &text);
     json_free(j);
-    return artifacts_put_run(&r->artifacts, f->run, buf_slice(&text), err);
+    return EFFECT(store, "trainer.result.put", FAULT_ERR(err),
+                  artifacts_put_run(&r->artifacts, f->run, buf_slice(&text), err));
 }
 
 static int run(const char *path, double cpu_before_s, struct err *err)

@@ -265,6 +265,30 @@ static void on_turn(void *ctx)
         a->spec->turn(a);
 }
 
+static int find_schema(void *ctx, uint64_t fingerprint, struct buf *ret, struct err *err)
+{
+    const struct agent *a = ctx;
+    return artifacts_get_schema(&a->artifacts, fingerprint, ret, err);
+}
+
+/* What this version writes is left in the store, where an older or newer one finds it; and so what
+ * it reads. A store that does not take it is no reason not to start. */
+static void leave_schema(struct agent *a, enum record r)
+{
+    struct err err = {0};
+    if (artifacts_put_schema(&a->artifacts, codec_fingerprint(a->codec, r),
+                             slice_str(codec_schema_text(r)), &err))
+        log_warn("schema.left", "record=%s error=\"%s\"", record_str(r), err.msg);
+}
+
+static void exchange_schemas(struct agent *a)
+{
+    codec_set_find(a->codec, find_schema, a);
+    for (size_t i = 0; i < a->spec->n_outputs; i++)
+        leave_schema(a, a->spec->outputs[i]);
+    leave_schema(a, RECORD_DEAD_LETTERED);
+}
+
 static int open_registry(struct agent *a, struct err *err)
 {
     const char *url = conf_str(a->conf, "registry");
@@ -287,6 +311,7 @@ int agent_start(struct agent *a, struct err *err)
     a->started_mono_ms = clk_mono_ms(a->clk);
     a->assign_timer = loop_timer_new(a->loop, on_assign_timer, a);
     a->hold_timer = loop_timer_new(a->loop, on_hold_timer, a);
+    exchange_schemas(a);
     if (open_endpoint(a, err) || open_registry(a, err))
         return -1;
     CLEANUP_FREE char *default_group = xasprintf("%s%s", a->prefix, a->spec->name);

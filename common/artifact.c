@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/fsx.h"
 #include "common/mem.h"
 #include "common/rng.h"
@@ -24,6 +25,7 @@ enum {
     RUN_ID_MAX_CHARS = 128,
     SYNC_THREADS_MAX = 8, /* files of one batch that are synced at a time */
 };
+static const size_t SCHEMA_MAX_BYTES = (size_t)256 << 10; /* as the codec takes */
 static const size_t RESULT_MAX_BYTES = (size_t)64
                                        << 20; /* a run's result: reports of 1,000 segments */
 
@@ -75,11 +77,11 @@ static int make_folders(const char *root, struct err *err)
 
         snprintf(name, sizeof(name), "%02x", i);
         CLEANUP_FREE char *path = fsx_join(all, name);
-        if (mkdir(path, 0750) && errno != EEXIST)
+        if (EFFECT(store, "artifact.mkdir", FAULT_ERRNO, mkdir(path, 0750)) && errno != EEXIST)
             return err_io(err, "create folder %s: %s", path, strerror(errno));
     }
     fd = open(all, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd))
+    if (fd < 0 || EFFECT(store, "artifact.folders.sync", FAULT_ERRNO, fsync(fd)))
         return err_io(err, "sync folder %s: %s", all, strerror(errno));
     return 0;
 }
@@ -189,7 +191,7 @@ static void *sync_one(void *arg)
     struct sync_slot *s = arg;
     CLEANUP(close_fd) int fd = open(s->path, s->flags | O_CLOEXEC);
 
-    s->code = fd < 0 || fsync(fd) ? errno : 0;
+    s->code = fd < 0 || EFFECT(store, "artifact.sync", FAULT_ERRNO, fsync(fd)) ? errno : 0;
     return NULL;
 }
 
@@ -271,7 +273,7 @@ int artifacts_put_files_as(const struct artifacts *a, const struct artifact_file
     for (size_t i = 0; i < n; i++) {
         CLEANUP_FREE char *path = path_of(a, files[i].digest);
 
-        if (rename(files[i].tmp_path, path))
+        if (EFFECT(store, "artifact.rename", FAULT_ERRNO, rename(files[i].tmp_path, path)))
             return err_io(err, "artifact store: rename to %s: %s", path, strerror(errno));
     }
     if (sync_folders(a, files, n, err))
@@ -366,26 +368,30 @@ static int run_folder(const struct artifacts *a, const char *run, char **ret, st
     return 0;
 }
 
+/* Somebody may be first: theirs stays. */
+static int put_new(const char *folder, const char *name, struct slice text, struct err *err)
+{
+    CLEANUP_FREE char *path = fsx_join(folder, name);
+    struct err created = {0};
+
+    if (fsx_mkdirs(folder, err))
+        return err_wrap(err, "artifact store");
+    if (fsx_create_file(path, 0640, text.p, text.n, &created) == 0 || created.code == ERR_CONFLICT)
+        return 0;
+    return err_set(err, created.code, created.next, "artifact store: %s", created.msg);
+}
+
 int artifacts_put_run(const struct artifacts *a, const char *run, struct slice result_json,
                       struct err *err)
 {
     CLEANUP_FREE char *folder = NULL;
-    CLEANUP_FREE char *path = NULL;
-    struct err created = {0};
 
     if (run_folder(a, run, &folder, err))
         return -1;
     if (result_json.n > RESULT_MAX_BYTES)
         return err_set(err, ERR_LIMIT, NEXT_REJECT, "result of run %s: %zu bytes, at most %zu", run,
                        result_json.n, RESULT_MAX_BYTES);
-    path = fsx_join(folder, "result.json");
-    if (fsx_mkdirs(folder, err))
-        return err_wrap(err, "artifact store");
-    if (fsx_create_file(path, 0640, result_json.p, result_json.n, &created) == 0)
-        return 0;
-    if (created.code == ERR_CONFLICT) /* somebody was first: theirs is what the run has led to */
-        return 0;
-    return err_set(err, created.code, created.next, "artifact store: %s", created.msg);
+    return put_new(folder, "result.json", result_json, err);
 }
 
 int artifacts_get_run(const struct artifacts *a, const char *run, struct buf *ret, struct err *err)
@@ -397,4 +403,30 @@ int artifacts_get_run(const struct artifacts *a, const char *run, struct buf *re
         return -1;
     path = fsx_join(folder, "result.json");
     return fsx_read_file(path, RESULT_MAX_BYTES, ret, err);
+}
+
+/* ---- schemas ---- */
+
+/* The fingerprint's bytes as they stand in an event: little-endian. */
+static char *schema_path(const struct artifacts *a, uint64_t fingerprint)
+{
+    return xasprintf("%s/schemas/%016llx.avsc", a->root,
+                     (unsigned long long)__builtin_bswap64(fingerprint));
+}
+
+int artifacts_put_schema(const struct artifacts *a, uint64_t fingerprint, struct slice text,
+                         struct err *err)
+{
+    CLEANUP_FREE char *path = schema_path(a, fingerprint);
+    CLEANUP_FREE char *folder = xasprintf("%s/schemas", a->root);
+
+    return fsx_exists(path) ? 0 : put_new(folder, strrchr(path, '/') + 1, text, err);
+}
+
+int artifacts_get_schema(const struct artifacts *a, uint64_t fingerprint, struct buf *ret,
+                         struct err *err)
+{
+    CLEANUP_FREE char *path = schema_path(a, fingerprint);
+
+    return fsx_read_file(path, SCHEMA_MAX_BYTES, ret, err);
 }

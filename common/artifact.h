@@ -1,7 +1,8 @@
 /* The artefact store: a folder (file:///path or a plain path).  `sha256/<2>/<62>` holds bytes,
  * named by their digest, written durably (temporary name, fsync, rename, folder fsync) before any
- * event names them; `runs/<run id>/result.json` holds a finished run's result.  Thread: any (no
- * shared state but the path). */
+ * event names them; `runs/<run id>/result.json` holds a finished run's result, and
+ * `schemas/<fingerprint>.avsc` a schema that events were written with, for readers of another
+ * version.  Thread: any (no shared state but the path). */
 #ifndef COMMON_ARTIFACT_H
 #define COMMON_ARTIFACT_H
 
@@ -48,5 +49,9 @@ int artifacts_put_run(const struct artifacts *a, const char *run, struct slice r
                       struct err *err) WARN_UNUSED; /* first one stays */
 int artifacts_get_run(const struct artifacts *a, const char *run, struct buf *ret,
                       struct err *err) WARN_UNUSED; /* ERR_NOTFOUND */
+int artifacts_put_schema(const struct artifacts *a, uint64_t fingerprint, struct slice text,
+                         struct err *err) WARN_UNUSED; /* first one stays */
+int artifacts_get_schema(const struct artifacts *a, uint64_t fingerprint, struct buf *ret,
+                         struct err *err) WARN_UNUSED; /* appends; ERR_NOTFOUND */
 
 #endif

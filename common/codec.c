@@ -33,6 +33,8 @@ struct codec {
     size_t n_foreign, foreign_cap, n_ids, ids_cap;
     codec_lookup_fn lookup;
     void *lookup_ctx;
+    codec_find_fn find;
+    void *find_ctx;
 };
 
 int codec_new(struct codec **ret, struct err *err)
@@ -74,6 +76,12 @@ void codec_set_lookup(struct codec *c, codec_lookup_fn lookup, void *ctx)
 {
     c->lookup = lookup;
     c->lookup_ctx = ctx;
+}
+
+void codec_set_find(struct codec *c, codec_find_fn find, void *ctx)
+{
+    c->find = find;
+    c->find_ctx = ctx;
 }
 
 void codec_set_schema_id(struct codec *c, enum record r, int32_t schema_id)
@@ -139,6 +147,28 @@ int codec_add_schema(struct codec *c, struct slice schema_text, struct err *err)
     return add_writer(c, schema_text, &w, err);
 }
 
+/* Of another version, from where its writer left it. */
+static int find_elsewhere(struct codec *c, uint64_t fingerprint, struct writer **ret,
+                          struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    struct writer *w = NULL;
+    struct err found = {0};
+
+    buf_init(&text, CODEC_MAX_SCHEMA_BYTES);
+    if (!c->find || c->find(c->find_ctx, fingerprint, &text, &found) != 0)
+        return err_codec(err, "written with an unknown schema (fingerprint %016llx)%s%s",
+                         (unsigned long long)fingerprint, c->find ? ": " : "",
+                         c->find ? found.msg : "");
+    if (add_writer(c, buf_slice(&text), &w, err) != 0)
+        return err_wrap(err, "schema with fingerprint %016llx", (unsigned long long)fingerprint);
+    if (w->wire.fingerprint != fingerprint)
+        return err_codec(err, "the schema kept under fingerprint %016llx is another one",
+                         (unsigned long long)fingerprint);
+    *ret = w;
+    return 0;
+}
+
 /* 0, 1 (being fetched), -1. */
 static int find_id(struct codec *c, int32_t id, struct writer **ret, struct err *err)
 {
@@ -183,9 +213,8 @@ static int find_writer(struct codec *c, enum record expected, struct slice frame
         fingerprint = le64toh(fingerprint);
         header = SINGLE_OBJECT_BYTES;
         w = find_fingerprint(c, fingerprint);
-        if (!w)
-            return err_codec(err, "written with an unknown schema (fingerprint %016llx)",
-                             (unsigned long long)fingerprint);
+        if (!w && find_elsewhere(c, fingerprint, &w, err) != 0)
+            return -1;
     } else if (framed.n >= CONFLUENT_BYTES && p[0] == 0x00) {
         uint32_t id;
 

@@ -24,10 +24,15 @@ struct codec;
 typedef int (*codec_lookup_fn)(void *ctx, int32_t schema_id, const char **ret_text,
                                struct err *err);
 
+/* Finds the text of a writer's schema by its fingerprint (another version's, in single-object
+ * encoding) and appends it to *ret.  Errors: ERR_NOTFOUND and whatever else (reject). */
+typedef int (*codec_find_fn)(void *ctx, uint64_t fingerprint, struct buf *ret, struct err *err);
+
 /* Parses the compiled-in schemas and checks the tables. */
 int codec_new(struct codec **ret, struct err *err) WARN_UNUSED;
 void codec_free(struct codec *c);
 void codec_set_lookup(struct codec *c, codec_lookup_fn lookup, void *ctx);
+void codec_set_find(struct codec *c, codec_find_fn find, void *ctx);
 /* Schema id to write for a record, from the registry; unset: single-object encoding. */
 void codec_set_schema_id(struct codec *c, enum record r, int32_t schema_id);
 /* Other writers' schemas for the single-object form (older versions); by fingerprint. */

@@ -124,10 +124,34 @@ def an_event_in_single_object_encoding_starts_the_loop():
     out = io.BytesIO()
     value = {"dataset": name, "uri": f"file://{csv_of(rows_of(300, 2))}"}
     fastavro.schemaless_writer(out, parse_schema(schema), value)
-    body = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")) + out.getvalue()
+    body = b"\xc3\x01" + single_object(schema) + out.getvalue()
     it.produce("datasets", [(name, body, [("ce_id", b"outside-1"), ("ce_source", b"/lake")], None)])
     assert it.event("datasets", name)["id"] == "outside-1"
     assert it.end_of(name, it.snapshot(name, "outside-1")["id"])["outcome"] == "promoted"
+
+
+def single_object(schema):
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def a_schema_that_we_do_not_know_is_found_in_the_store():
+    """Without a registry: writers of another version leave their schemas where the artefacts are, as our agents do."""
+    name, store = elsewhere("other"), plain.data / "artifacts" / "schemas"
+    kept = {p.stem: json.loads(p.read_text()) for p in store.glob("*.avsc")}
+    assert {s["name"] for s in kept.values()} == set(BY_NAME), kept.keys()
+    assert all(single_object(s).hex() == print_ for print_, s in kept.items())
+    plain.apply(pipeline(name))
+    out = io.BytesIO()
+    value = {"uri": f"file://{csv_of(rows_of(300, 3))}", "dataset": name, "format": "csv", "rows": 300, "owner": None}
+    fastavro.schemaless_writer(out, parse_schema(THEIRS), value)
+    body = b"\xc3\x01" + single_object(THEIRS) + out.getvalue()
+    letters = len(plain.raw("deadletters"))
+    plain.produce("datasets", [(name, body, [("ce_id", b"other-1"), ("ce_source", b"/lake")], None)])
+    wait(lambda: len(plain.raw("deadletters")) > letters, "an unknown schema goes aside")
+    (store / f"{single_object(THEIRS).hex()}.avsc").write_text(json.dumps(THEIRS))
+    plain.produce("datasets", [(name, body, [("ce_id", b"other-2"), ("ce_source", b"/lake")], None)])
+    assert plain.event("datasets", name)["id"] == "other-2"
+    assert plain.snapshot(name, "other-2")["status"] == "accepted"
 
 
 # ---- alerts and events over HTTP ---------------------------------------------------------------------------------------
@@ -408,5 +432,6 @@ if __name__ == "__main__":
             fastavro_reads_every_record_in_single_object_encoding,
             kcat_shows_readable_headers,
             dead_letters_keep_the_bytes_for_anybody,
+            a_schema_that_we_do_not_know_is_found_in_the_store,
         ], it)
     sys.exit(code)

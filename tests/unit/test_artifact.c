@@ -204,6 +204,23 @@ static void the_first_result_of_a_run_stays(void **state)
     artifacts_close(&a);
 }
 
+static void a_schema_is_found_by_its_fingerprint(void **state)
+{
+    struct artifacts a = open_in(*state);
+    struct buf got = {0};
+    struct err err;
+
+    assert_int_equal(artifacts_get_schema(&a, 0x0102, &got, &err), -1);
+    assert_int_equal(err.code, ERR_NOTFOUND);
+    assert_int_equal(artifacts_put_schema(&a, 0x0102, slice_str("\"long\""), &err), 0);
+    assert_int_equal(artifacts_put_schema(&a, 0x0102, slice_str("\"int\""), &err), 0);
+    assert_int_equal(artifacts_get_schema(&a, 0x0102, &got, &err), 0);
+    assert_string_equal(got.data, "\"long\"");
+    assert_true(fsx_exists(tmpdir_join(*state, "store/schemas/0201000000000000.avsc")));
+    buf_fini(&got);
+    artifacts_close(&a);
+}
+
 static void what_a_crash_left_is_removed_a_day_later(void **state)
 {
     struct tmpdir *t = *state;
@@ -236,6 +253,7 @@ int main(void)
         T(temporary_files_are_taken_and_leave_nothing),
         T(a_missing_temporary_file_is_an_error),
         T(the_first_result_of_a_run_stays),
+        T(a_schema_is_found_by_its_fingerprint),
         T(what_a_crash_left_is_removed_a_day_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

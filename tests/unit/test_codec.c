@@ -312,6 +312,50 @@ static void another_writers_record_is_read_by_field_name(void **state)
     }
 }
 
+static const char *kept_text; /* what find_kept knows */
+static int find_kept(void *ctx, uint64_t fingerprint, struct buf *ret, struct err *err)
+{
+    (void)ctx;
+    (void)fingerprint;
+    if (!kept_text)
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "nothing is kept");
+    buf_add_str(ret, kept_text);
+    return 0;
+}
+
+static void an_unknown_schema_is_looked_for_where_its_writer_left_it(void **state)
+{
+    static const struct {
+        const char *text, *says; /* NULL: found */
+    } CASES[] = {
+        {NULL, "nothing is kept"},
+        {"{\"type\":", "schema with fingerprint"},
+        {"{\"type\":\"record\",\"name\":\"DriftDetected\",\"fields\":[]}", "is another one"},
+        {other_drift, NULL}};
+    struct fixture *f = *state;
+    const struct drift_detected *d;
+    const void *rec = NULL;
+
+    codec_set_find(f->codec, find_kept, NULL);
+    avro_single_object(&f->out, other_drift);
+    put_other_drift(&f->out);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        kept_text = CASES[i].text;
+        if (!CASES[i].says)
+            break;
+        assert_int_equal(codec_decode(f->codec, RECORD_DRIFT_DETECTED, buf_slice(&f->out),
+                                      &f->arena, &rec, &f->err),
+                         -1);
+        assert_non_null(strstr(f->err.msg, CASES[i].says));
+        assert_int_equal(f->err.next, NEXT_REJECT);
+    }
+    d = decoded(f, RECORD_DRIFT_DETECTED, buf_slice(&f->out));
+    assert_string_equal(d->line, "p/s");
+    kept_text = NULL; /* once is enough */
+    d = decoded(f, RECORD_DRIFT_DETECTED, buf_slice(&f->out));
+    assert_string_equal(d->line, "p/s");
+}
+
 static void numbers_of_lists_are_promoted(void **state)
 {
     static const char text[] =
@@ -464,6 +508,7 @@ int main(void)
         TEST(the_framing_follows_the_schema_id),
         TEST(text_that_is_no_utf8_is_written_with_replacements),
         TEST(a_record_over_the_limit_is_not_written),
+        TEST(an_unknown_schema_is_looked_for_where_its_writer_left_it),
         TEST(another_writers_record_is_read_by_field_name),
         TEST(numbers_of_lists_are_promoted),
         TEST(a_field_of_another_type_rejects_the_record),

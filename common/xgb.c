@@ -200,32 +200,36 @@ int xgb_fits(const struct xgb *x, enum task task, size_t n_classes, struct err *
 
 /* ---- predict ---- */
 
-static pthread_key_t proxy_key;
-
-static void free_proxy(void *handle)
-{
-    XGDMatrixFree(handle);
-}
-
-static void make_key(void)
-{
-    BUG_ON(pthread_key_create(&proxy_key, free_proxy) != 0);
-}
-
 /* What holds the rows while they are looked at.  XGBoost would make one for each call, and read the
- * control group's files for it, which is half of the time that one row takes; so each thread has
- * its own. */
-static int proxy_of_thread(DMatrixHandle *ret, struct err *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+ * control group's files for it, which is half of the time that one row takes; so they are kept, as
+ * many as calls run at a time.  Not a thread's own: the library's thread-locals are gone by the
+ * time that a thread's destructors run. */
+enum { PROXIES_KEPT = 64 };
+static pthread_mutex_t proxies_lock = PTHREAD_MUTEX_INITIALIZER;
+static DMatrixHandle proxies[PROXIES_KEPT];
+static size_t n_proxies;
 
-    pthread_once(&once, make_key);
-    *ret = pthread_getspecific(proxy_key);
-    if (*ret)
-        return 0;
-    if (XGProxyDMatrixCreate(ret))
+static int take_proxy(DMatrixHandle *ret, struct err *err)
+{
+    pthread_mutex_lock(&proxies_lock);
+    *ret = n_proxies ? proxies[--n_proxies] : NULL;
+    pthread_mutex_unlock(&proxies_lock);
+    if (!*ret && XGProxyDMatrixCreate(ret))
         return xgb__fail(err, "a place for rows");
-    return pthread_setspecific(proxy_key, *ret) ? err_io(err, "no memory for a thread's own") : 0;
+    return 0;
+}
+
+static void give_proxy(DMatrixHandle proxy)
+{
+    bool is_kept;
+
+    pthread_mutex_lock(&proxies_lock);
+    is_kept = n_proxies < PROXIES_KEPT;
+    if (is_kept)
+        proxies[n_proxies++] = proxy;
+    pthread_mutex_unlock(&proxies_lock);
+    if (!is_kept)
+        XGDMatrixFree(proxy);
 }
 
 int xgb__predict(void *booster, const float *rows, size_t n_rows, size_t n_features,
@@ -236,12 +240,15 @@ int xgb__predict(void *booster, const float *rows, size_t n_rows, size_t n_featu
     const float *result = NULL;
     bst_ulong dims = 0, n = 1;
     DMatrixHandle proxy;
+    int rc;
 
     xgb__interface(rows, n_rows, n_features, interface);
-    if (proxy_of_thread(&proxy, err))
+    if (take_proxy(&proxy, err))
         return -1;
-    if (XGBoosterPredictFromDense(booster, interface, PREDICT_CONFIG, proxy, &shape, &dims,
-                                  &result))
+    rc = XGBoosterPredictFromDense(booster, interface, PREDICT_CONFIG, proxy, &shape, &dims,
+                                   &result);
+    give_proxy(proxy); /* the result is the booster's and the thread's */
+    if (rc)
         return xgb__fail(err, "predict");
     for (bst_ulong i = 0; i < dims; i++)
         n *= shape[i];

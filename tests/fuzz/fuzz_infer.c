@@ -22,6 +22,7 @@ static struct model *model(void)
         {.name = (char *)(uintptr_t) "c", .type = COLUMN_DATE},
     };
     static struct model m = {
+        .digest = "0000000000000000000000000000000000000000000000000000000000000000",
         .task = TASK_BINARY,
         .shape = {.columns = columns, .n_columns = 3, .classes = classes, .n_classes = 2}};
     return &m;

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Every fault point of every program, with every fault: killed there, stopped for long, the call fails, the call succeeds but says
+that it failed. Each time the story of torture_story.py must end as it does without a fault, with nothing owed.
+
+  tests/e2e/torture.py                      a sample, the same for a RELEARN_TEST_SEED; part of `make test`
+  tests/e2e/torture.py all                  all of them: `make torture`
+  tests/e2e/torture.py train-1/artifact.sync.before=kill@3 ...   these; @3: at the third pass, @start: on its way up
+
+On the embedded bus, or on Kafka when RELEARN_TEST_BROKERS is set. The programs are those of VARIANT=fault, which it builds.
+"""
+# time-limit: 600
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+GIVEN = os.environ.get("TORTURE_BIN")  # a copy of them, so that they may be built anew meanwhile
+os.environ["RELEARN_BIN"] = os.environ["RELEARN_LIBEXEC"] = GIVEN or str(ROOT / os.environ.get("BUILD", "build") / "fault/bin")
+
+from relearn_e2e import KAFKA  # noqa: E402 (after RELEARN_BIN)
+from torture_run import Torture, parse  # noqa: E402
+from torture_table import Table  # noqa: E402
+
+SEED = int(os.environ.get("RELEARN_TEST_SEED") or 1)
+SAMPLE_S = 60  # of faults, in `make test`
+JOBS = int(os.environ.get("TORTURE_JOBS") or 1)  # installations at once
+RUNS_EACH = 60  # of one installation: its logs grow, and every agent reads them again when it is started
+
+
+def planned(torture, rng):
+    """All faults in an order that spreads those of one process: a supervisor waits longer for one that dies again and again."""
+    by_process = {}
+    for fault in torture.faults(rng):
+        by_process.setdefault(fault.process, []).append(fault)
+    for faults in by_process.values():
+        rng.shuffle(faults)
+    order = []
+    while by_process:
+        for process in list(by_process):
+            order.append(by_process[process].pop())
+            if not by_process[process]:
+                del by_process[process]
+    return order
+
+
+class Runner:
+    """Threads that take faults from one list; each has an installation, and another one when that has suffered enough."""
+
+    def __init__(self, plan, table, until):
+        self.plan, self.table, self.until = list(plan), table, until
+        self.lock = threading.Lock()
+        self.errors = []
+
+    def next(self):
+        with self.lock:
+            return self.plan.pop(0) if self.plan and time.monotonic() < self.until else None
+
+    def work(self):
+        try:
+            fault = self.next()
+            while fault:
+                with Torture() as t:
+                    for _ in range(RUNS_EACH):
+                        found = t.suffer(fault)
+                        with self.lock:
+                            self.table.add(fault, found)
+                        fault = self.next()
+                        if t.is_broken or not fault:
+                            break
+        except Exception as e:
+            self.errors.append(e)
+
+    def run(self):
+        threads = [threading.Thread(target=self.work) for _ in range(JOBS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if self.errors:
+            raise self.errors[0]
+
+
+def main():
+    if not GIVEN:
+        subprocess.run(["make", "-s", "VARIANT=fault", "all"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"MAKELEVEL": "1"})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its installations end with it
+    print(f"RELEARN_TEST_SEED={SEED}", flush=True)
+    words, rng, table = sys.argv[1:], random.Random(SEED), Table("Kafka" if KAFKA else "embedded")
+    with Torture() as first:
+        plan = planned(first, rng)
+        table.expect(first.all_points(), plan)
+    everything = words == ["all"]
+    plan = plan if everything or not words else [parse(w) for w in words]
+    Runner(plan, table, time.monotonic() + SAMPLE_S if not words else math.inf).run()
+    table.write(is_summary=everything)
+    print(table.last_line(), flush=True)
+    return 1 if table.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""One installation that suffers faults one after the other: arms a point, tells the story, compares."""
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fault_control import Control
+from relearn_e2e import AGENTS, LOOK_S, Installation, alive, trim, wait
+from torture_story import Story, World
+
+WORKERS = [*AGENTS[:6], "monitor"]  # those that share partitions: a twin works on while they are stopped
+HOLD_S = 1.5  # the others are stopped for so long
+TWIN_S = 20  # a twin may take so long to do what its stopped rival owed
+
+
+@dataclass(frozen=True)
+class Fault:
+    process: str
+    point: str
+    kind: str
+    nth: int  # 0: on its way up
+
+    def __str__(self):
+        return f"{self.process}/{self.point}={self.kind}@{self.nth or 'start'}"
+
+
+def parse(text):
+    process, rest = text.split("/", 1)
+    point, rest = rest.split("=", 1)
+    kind, _, nth = rest.partition("@")
+    return Fault(process, point, kind, 0 if nth == "start" else int(nth or 1))
+
+
+def difference(after, before):
+    return {p: {n: after[p][n] - before[p][n] for n in after[p]} for p in after}
+
+
+class Torture:
+    serial = 0
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="relearn-faults-"))
+        self.it = Installation("torture", env={"RELEARN_FAULTS": str(self.folder)})
+        self.is_broken = False
+
+    def __enter__(self):
+        self.it.__enter__()
+        try:
+            self.world = World(self.it)
+            self.reference = self.story().tell()
+            at_first = self.hits()
+            assert self.story().tell() == self.reference, "the story does not always end the same way"
+            told = self.hits()
+            for process in at_first:
+                self.it.kill(process)
+            wait(lambda: all(c.get("restarts") for c in self.it.look().values() if c["agent"] != "broker"), "all dead")
+            self.it.await_ready()
+            self.told, self.up = difference(told, at_first), difference(self.hits(), told)
+            self.verify()
+        except BaseException:
+            self.it.tell()
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.world.close()
+        self.it.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def hits(self):
+        return {p: c.hits() for p, c in self.controls().items()}
+
+    def controls(self):
+        return {f"{a}-1": Control(self.folder, f"{a}-1") for a in AGENTS}
+
+    def story(self):
+        Torture.serial += 1
+        return Story(self.world, f"t{Torture.serial}")
+
+    # ---- what there is to suffer
+
+    def all_points(self):
+        return {p: {n: (effect, kinds) for n, (_, effect, kinds) in c.points.items()} for p, c in self.controls().items()}
+
+    def faults(self, rng):
+        """Each point that the story or the start of a process passes, with each kind; at any of its passes."""
+        found = []
+        for process, points in self.all_points().items():
+            for name, (_, kinds) in sorted(points.items()):
+                told, up = self.told[process][name], self.up[process][name]
+                if told or up:
+                    found += [Fault(process, name, kind, rng.randint(1, told) if told else 0) for kind in kinds]
+        return found
+
+    # ---- one run
+
+    def suffer(self, fault):
+        """None, "not met", or what was wrong."""
+        control = Control(self.folder, fault.process)
+        before, story, begin = control.fired, self.story(), time.monotonic()
+        watcher = Watcher(self.it, fault, control, before) if fault.kind == "stop" else None
+        control.arm(fault.point, fault.kind, fault.nth or 1)
+        wrong = None
+        try:
+            if not fault.nth:
+                self.it.kill(fault.process)
+            wrong = self.compare(story.tell())
+            if control.fired == before:
+                wrong = "not met"
+            else:
+                self.verify()
+                self.assert_nothing_crashed()
+        except Exception as e:
+            wrong = trim(e) if isinstance(e, AssertionError) else repr(e)
+            self.is_broken = True  # what goes on in there is not this fault's only
+        finally:
+            control.disarm()
+            if watcher:
+                watcher.end()
+            self.it.end_extra()
+        print(f"{time.monotonic() - begin:6.2f}s  {fault}: {wrong or 'ok'}", flush=True)
+        if wrong and wrong != "not met":
+            self.it.tell(3)
+        return wrong
+
+    def compare(self, found):
+        for line, facts in self.reference.items():
+            if found[line] == facts:
+                continue
+            differing = [k for k in facts if found[line][k] != facts[k]] if isinstance(facts, dict) else [line]
+            what = [(k, found[line][k], facts[k]) for k in differing] if isinstance(facts, dict) else (found[line], facts)
+            self.is_broken = True
+            return f"{line} ends in another way: {what}"
+        return None
+
+    def verify(self):
+        """The product's own proof, over the whole log so far."""
+        if "verify" in self.it.command("help").stdout:
+            p = self.it.command("verify", "--json", check=False)
+            assert p.returncode == 0, f"relearn verify: {p.stdout}{p.stderr}"
+
+    def assert_nothing_crashed(self):
+        bad = {i: c["last_signal"] for i, c in self.it.look().items() if c.get("last_signal") not in (0, None, signal.SIGKILL)}
+        assert not bad, f"ended by a signal that nobody sent: {bad}"
+
+
+class Watcher:
+    """Sees to a process that has stopped itself: a worker's work is done by a twin meanwhile, then it goes on, the zombie."""
+
+    def __init__(self, it, fault, control, before):
+        self.it, self.fault, self.control, self.before = it, fault, control, before
+        self.is_over = False
+        self.wrong = None
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while self.control.fired == self.before:
+            if self.is_over:
+                return
+            time.sleep(LOOK_S)
+        pid = wait(self.stopped, f"{self.fault.process} stopped", 10)
+        try:
+            agent = self.fault.process.rsplit("-", 1)[0]
+            if agent in WORKERS:
+                _, url = self.it.start_extra(agent, f"{agent}-twin")
+                end = time.monotonic() + TWIN_S
+                while time.monotonic() < end and not self.it.http.get(f"{url}/status", timeout=30).json()["idle"]:
+                    time.sleep(LOOK_S)
+            else:
+                time.sleep(HOLD_S)
+        except Exception as e:  # told where it is waited for
+            self.wrong = e
+        finally:
+            if alive(pid):
+                os.kill(pid, signal.SIGCONT)
+
+    def stopped(self):
+        for c in self.it.status()["instances"]:
+            if c["instance"] == self.fault.process and c["pid"]:
+                state = Path(f"/proc/{c['pid']}/stat").read_text().rsplit(")")[-1].split()[0]
+                return c["pid"] if state == "T" else None
+        return None
+
+    def end(self):
+        self.is_over = True
+        self.thread.join(30)
+        if self.wrong:
+            print(f"    twin: {self.wrong!r}", flush=True)

@@ -99,6 +99,10 @@ int bus_partitions(struct bus *b, const char *topic);
  * ERR_NOTFOUND names the missing; ERR_TIMEOUT: no broker answered. */
 int bus_wait_topics(struct bus *b, const char *const *topics, size_t n, int64_t timeout_ms,
                     struct err *err) WARN_UNUSED;
+/* Which offsets a partition has now: *ret_low is the oldest that is still there, *ret_high the one
+ * that comes next.  Blocking, for command lines. Errors: ERR_TIMEOUT, ERR_BUS (retry). */
+int bus_offsets(struct bus *b, const char *topic, int partition, int64_t timeout_ms,
+                int64_t *ret_low, int64_t *ret_high, struct err *err) WARN_UNUSED;
 /* The partition that Java clients would choose for this key (murmur2). */
 int bus_partition_of(const void *key, size_t n, int partitions);
 

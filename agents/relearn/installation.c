@@ -31,6 +31,8 @@ void installation_fini(struct installation *in)
     free_ptr(&in->prefix);
     free_ptr(&in->console_url);
     free_ptr(&in->control_url);
+    free_ptr(&in->artifacts);
+    free_ptr(&in->registry);
     if (in->lifeline)
         close(in->lifeline);
     *in = (struct installation){0};
@@ -71,6 +73,8 @@ int installation_find(const char *data, struct installation *ret, struct err *er
         .prefix = xstrdup(json_get_str(j, "prefix", "relearn.")),
         .console_url = xstrdup(json_get_str(j, "console", "")),
         .control_url = xstrdup(json_get_str(j, "control", "")),
+        .artifacts = xstrdup(json_get_str(j, "artifacts", NULL)),
+        .registry = xstrdup(json_get_str(j, "registry", NULL)),
         .pid = pid,
         .is_embedded = json_get_bool(j, "embedded", false),
     };

@@ -11,6 +11,8 @@ struct installation {
     char *prefix;      /* of topics */
     char *console_url; /* "http://127.0.0.1:4711" */
     char *control_url; /* of the supervisor */
+    char *artifacts;   /* the artefact store, as agents are told; NULL: DATA/artifacts */
+    char *registry;    /* schema registry; NULL: none */
     int pid;           /* of the supervisor */
     int lifeline;      /* 0: none; else the supervisor stops when this descriptor is closed */
     bool is_embedded;  /* the bus is relearn-broker */

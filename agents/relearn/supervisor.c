@@ -90,6 +90,8 @@ static int announce(struct supervisor *s, struct err *err)
     json_set_str(j, "console", url_of(s, "console"));
     json_set_str(j, "serve", url_of(s, "serve"));
     json_set_str(j, "control", control);
+    json_set_str(j, "artifacts", conf_str(s->conf, "artifacts"));
+    json_set_str(j, "registry", conf_str(s->conf, "registry"));
     json_write(j, 2, false, &out);
     s->is_announced = true;
     return fsx_write_file(path, out.data, out.len, err);

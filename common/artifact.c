@@ -4,13 +4,14 @@
  * of the same bytes cannot disturb each other.  The 256 folders are made when the store is, so that
  * a put syncs one folder, not two.  Temporary files live in tmp/ on the same file system; what a
  * crash leaves there is removed when the store is opened a day later. */
-#include "common/artifact.h"
+#include "common/artifact_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,7 +21,6 @@
 #include "common/rng.h"
 
 enum {
-    FOLDERS = 256,
     STALE_TMP_S = 24 * 3600, /* longer than any fetch or training writes to one file */
     RUN_ID_MAX_CHARS = 128,
     SYNC_THREADS_MAX = 8, /* files of one batch that are synced at a time */
@@ -62,7 +62,7 @@ static int root_of_url(const char *url, char **ret, struct err *err)
 
 static int make_folders(const char *root, struct err *err)
 {
-    CLEANUP_FREE char *last = xasprintf("%s/sha256/%02x", root, FOLDERS - 1);
+    CLEANUP_FREE char *last = xasprintf("%s/sha256/%02x", root, ARTIFACT_FOLDERS - 1);
     CLEANUP_FREE char *tmp = xasprintf("%s/tmp", root);
     CLEANUP_FREE char *runs = xasprintf("%s/runs", root);
     CLEANUP_FREE char *all = xasprintf("%s/sha256", root);
@@ -72,7 +72,7 @@ static int make_folders(const char *root, struct err *err)
         return -1;
     if (fsx_exists(last))
         return 0;
-    for (int i = 0; i < FOLDERS; i++) {
+    for (int i = 0; i < ARTIFACT_FOLDERS; i++) {
         char name[8];
 
         snprintf(name, sizeof(name), "%02x", i);
@@ -121,6 +121,20 @@ int artifacts_open(const char *url, struct artifacts *ret, struct err *err)
     return 0;
 }
 
+int artifacts_open_existing(const char *url, struct artifacts *ret, struct err *err)
+{
+    CLEANUP_FREE char *root = NULL, *absolute = NULL, *all = NULL;
+
+    if (root_of_url(url, &root, err))
+        return -1;
+    absolute = realpath(root, NULL);
+    all = fsx_join(absolute ? absolute : root, "sha256");
+    if (!absolute || !fsx_exists(all))
+        return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s is no artefact store", root);
+    ret->root = TAKE(absolute);
+    return 0;
+}
+
 void artifacts_close(struct artifacts *a)
 {
     if (!a)
@@ -131,7 +145,7 @@ void artifacts_close(struct artifacts *a)
 
 /* ---- names ---- */
 
-static char *path_of(const struct artifacts *a, const char *digest)
+char *artifact__path(const struct artifacts *a, const char *digest)
 {
     return xasprintf("%s/sha256/%.2s/%s", a->root, digest, digest + 2);
 }
@@ -159,7 +173,7 @@ bool artifacts_has(const struct artifacts *a, const char *digest)
 
     if (!digest || !digest_is_hex(digest))
         return false;
-    path = path_of(a, digest);
+    path = artifact__path(a, digest);
     return fsx_exists(path);
 }
 
@@ -169,7 +183,7 @@ char *artifacts_path(const struct artifacts *a, const char *digest, struct err *
 
     if (check_digest(digest, err))
         return NULL;
-    path = path_of(a, digest);
+    path = artifact__path(a, digest);
     if (fsx_exists(path))
         return TAKE(path);
     /* Bytes come before words, but a shared folder may show them to others a moment later. */
@@ -179,6 +193,23 @@ char *artifacts_path(const struct artifacts *a, const char *digest, struct err *
 }
 
 /* ---- put ---- */
+
+/* A lock of its own file, for the life of the descriptor.  Where it cannot be had (no such locks on
+ * this file system) -1: who puts goes on, who clears does not. */
+int artifact__lock(const struct artifacts *a, int how)
+{
+    CLEANUP_FREE char *path = fsx_join(a->root, ".clearing");
+    CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    int rc = -1, locked;
+
+    while (fd >= 0 && (rc = flock(fd, how)) && errno == EINTR)
+        ;
+    if (rc)
+        return -1;
+    locked = fd;
+    fd = -1;
+    return locked;
+}
 
 struct sync_slot {
     const char *path;
@@ -270,8 +301,9 @@ int artifacts_put_files_as(const struct artifacts *a, const struct artifact_file
         return 0;
     if (sync_files(files, n, err))
         return err_wrap(err, "artifact store");
+    CLEANUP(close_fd) int lock = artifact__lock(a, LOCK_SH);
     for (size_t i = 0; i < n; i++) {
-        CLEANUP_FREE char *path = path_of(a, files[i].digest);
+        CLEANUP_FREE char *path = artifact__path(a, files[i].digest);
 
         if (EFFECT(store, "artifact.rename", FAULT_ERRNO, rename(files[i].tmp_path, path)))
             return err_io(err, "artifact store: rename to %s: %s", path, strerror(errno));
@@ -299,15 +331,23 @@ int artifacts_put_file(const struct artifacts *a, const char *tmp_path,
     return 0;
 }
 
+/* Is it there, and young from now on? */
+static bool is_there(const char *path, size_t n)
+{
+    return fsx_size(path) == (int64_t)n &&
+           EFFECT(store, "artifact.touch", FAULT_ERRNO, utimensat(AT_FDCWD, path, NULL, 0)) == 0;
+}
+
 int artifacts_put(const struct artifacts *a, const void *p, size_t n, char digest[DIGEST_HEX_SIZE],
                   struct err *err)
 {
     char hex[DIGEST_HEX_SIZE];
     CLEANUP_FREE char *path = NULL;
+    CLEANUP(close_fd) int lock = artifact__lock(a, LOCK_SH);
 
     digest_bytes(p, n, hex);
-    path = path_of(a, hex);
-    if (fsx_size(path) == (int64_t)n) {
+    path = artifact__path(a, hex);
+    if (is_there(path, n)) {
         const struct artifact_file there = {.digest = hex};
 
         if (sync_folders(a, &there, 1, err))

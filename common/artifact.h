@@ -15,6 +15,8 @@ struct artifacts {
 };
 int artifacts_open(const char *url, struct artifacts *ret,
                    struct err *err) WARN_UNUSED; /* creates; ERR_INVAL for other schemes */
+/* One that is there, and nothing in it is made or removed: ERR_NOTFOUND when it is no store. */
+int artifacts_open_existing(const char *url, struct artifacts *ret, struct err *err) WARN_UNUSED;
 void artifacts_close(struct artifacts *a);
 int artifacts_put(const struct artifacts *a, const void *p, size_t n, char digest[DIGEST_HEX_SIZE],
                   struct err *err) WARN_UNUSED;
@@ -53,5 +55,25 @@ int artifacts_put_schema(const struct artifacts *a, uint64_t fingerprint, struct
                          struct err *err) WARN_UNUSED; /* first one stays */
 int artifacts_get_schema(const struct artifacts *a, uint64_t fingerprint, struct buf *ret,
                          struct err *err) WARN_UNUSED; /* appends; ERR_NOTFOUND */
+
+/* ---- clearing (artifact_clear.c).  Whoever puts bytes that are there already makes their file
+ * young again, under a lock that a removal excludes: so what is about to be named is never removed
+ * as old. ---- */
+enum artifact_kind {
+    ARTIFACT_BYTES = 0, /* name: the digest */
+    ARTIFACT_TEMPORARY, /* name: path within the store; left by a process that was killed */
+    ARTIFACT_RUN        /* name: the run's id */
+};
+struct artifact_entry {
+    enum artifact_kind kind;
+    const char *name;
+    int64_t size_bytes, age_ms; /* by the store's own clock */
+};
+/* Every entry, in no order; what is of no kind is passed over.  The name is borrowed. */
+int artifacts_each(const struct artifacts *a, void (*fn)(void *ctx, const struct artifact_entry *e),
+                   void *ctx, struct err *err) WARN_UNUSED;
+/* Removes it if it is still at least so old.  Gone already is fine (*ret_removed false). */
+int artifacts_remove_old(const struct artifacts *a, const struct artifact_entry *e,
+                         int64_t at_least_ms, bool *ret_removed, struct err *err) WARN_UNUSED;
 
 #endif

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Taking care of an installation: what `relearn gc`, `deadletters`, `state rebuild` and `doctor` find and mend, on a whole
+system that goes on meanwhile. On the embedded bus, and on Kafka when RELEARN_TEST_BROKERS is set.
+"""
+# time-limit: 300
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+from relearn_e2e import CLEAR, CLEAR_LABELS, KAFKA, Installation, pipeline, rows_of, run, wait, write_csv
+
+it = None  # the installation
+DONE, REFUSED, USAGE, NOT_RUNNING = 0, 1, 2, 3
+LINE = "care"
+DAY_S = 86400
+
+
+def relearn(*words, code=DONE):
+    """A command with --json: its one document."""
+    p = it.command(*words, "--json", check=False)
+    assert p.returncode == code, f"relearn {' '.join(map(str, words))}: exit code {p.returncode}, not {code}: {p.stdout}{p.stderr}"
+    return json.loads(p.stdout) if p.stdout else p.stderr
+
+
+def data(name, seed, rows=300):
+    return write_csv(it.data / name, rows_of(rows, seed))
+
+
+# ---- gc ----------------------------------------------------------------------------------------------------------------
+
+
+def store():
+    return it.data / "artifacts"
+
+
+def stored():
+    """Every file of the store that is not a schema or the lock."""
+    return {str(p.relative_to(store())) for p in store().rglob("*") if p.is_file() and "schemas" not in p.parts and p.name != ".clearing"}
+
+
+def age(days=2):
+    then = time.time() - days * DAY_S
+    for path in store().rglob("*"):
+        if path.is_file() or path.parent.name == "runs":
+            try:
+                os.utime(path, (then, then))
+            except FileNotFoundError:
+                pass  # of a put that is under way
+
+
+def litter():
+    """What killed processes and lost runs leave, each too old to be about to be named."""
+    left = {f"sha256/00/{'a' * 62}": "bytes that no event names", "tmp/model-1-0": "half a model", "sha256/11/.tmp-0123456789": "half a put"}
+    left["runs/0123456789abcdef0123456789abcdef/result.json"] = "{}"
+    for name, text in left.items():
+        path = store() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    age()
+    return set(left)
+
+
+def gc_removes_what_nothing_names_and_nothing_else():
+    before = stored()
+    finished = {f"runs/{e['record']['run']}/result.json" for e in it.events("models")}
+    left = litter()
+    dry = relearn("gc", "--dry-run")
+    assert dry["dry_run"] and stored() == before | left, "a dry run removes nothing"
+    names = {e["name"] for e in dry["removed"]}
+    said = it.command("gc", "--dry-run").stdout
+    assert all(n in said for n in names) and "would remove" in said, said
+    done = relearn("gc")
+    assert done["removed"] == dry["removed"] and done["total"]["n"] == len(left | finished), done
+    assert stored() == before - finished, stored() ^ (before - finished)
+    assert relearn("gc")["removed"] == []
+    assert it.labels_of(LINE, CLEAR) == CLEAR_LABELS
+
+
+def gc_leaves_what_is_young():
+    left = litter()
+    for name in left:
+        os.utime(store() / name)
+    said = relearn("gc")
+    assert not said["removed"] and said["young"]["n"] == len(left), said
+    assert stored() >= left
+    age()
+    assert len(relearn("gc")["removed"]) == len(left)
+
+
+def gc_beside_a_loop_that_works_harms_nothing():
+    """Everything is old, and the same bytes are put again: the bytes of an accepted version that an event is about to name."""
+    stop, said = threading.Event(), []
+
+    def clear():
+        while not stop.is_set():
+            said.append(it.command("gc", check=False))
+
+    thread = threading.Thread(target=clear)
+    thread.start()
+    try:
+        for seed in (11, 12, 11, 12, 13):
+            age()
+            litter()
+            end = it.learn(LINE, LINE, data(f"beside-{seed}.csv", seed))
+            assert end["outcome"] in ("promoted", "rejected", "inconclusive"), end
+    finally:
+        stop.set()
+        thread.join()
+    assert all(p.returncode == DONE for p in said), [p.stderr for p in said if p.returncode]
+    assert it.labels_of(LINE, CLEAR) == CLEAR_LABELS
+    for e in it.events("models"):
+        if e["record"]["model"]:
+            model = json.loads(artifact(e["record"]["model"]).read_text())
+            assert artifact(model["file"]["sha256"]).exists() and artifact(model["profile"]).exists()
+    for e in it.events("snapshots"):
+        if e["record"]["snapshot"]:
+            manifest = json.loads(artifact(e["record"]["snapshot"]).read_text())
+            for name, digest in manifest["files"].items():
+                assert artifact(digest).exists(), name
+
+
+def artifact(digest):
+    return store() / "sha256" / digest[:2] / digest[2:]
+
+
+def gc_that_cannot_know_what_is_named_removes_nothing():
+    left = litter()
+    before = stored()
+    model = artifact(it.events("models")[-1]["record"]["model"])
+    good = model.read_bytes()
+    model.write_bytes(good[:-7])
+    assert "manifests that the log names are missing or damaged" in relearn("gc", code=REFUSED)
+    model.unlink()
+    assert "1 manifests" in relearn("gc", "--dry-run", code=REFUSED)
+    model.write_bytes(good)
+    nobody = "nobody-"
+    if KAFKA:  # the embedded bus has the topics of one prefix
+        it.command("topics", "--brokers", it.bus, "--prefix", f"{it.prefix}{nobody}", "--partitions", 1)
+        other = relearn("gc", "--prefix", f"{it.prefix}{nobody}", code=REFUSED)
+        assert "may be another installation's store" in other, other
+    else:
+        other = relearn("gc", "--prefix", nobody, code=REFUSED)
+        assert nobody in other, other
+    assert "no artefact store" in relearn("gc", "--artifacts", it.data / "typo", code=REFUSED)
+    assert not (it.data / "typo").exists()
+    assert stored() == before, "nothing was removed"
+    assert len(relearn("gc")["removed"]) >= len(left)
+
+
+def main():
+    global it
+    with Installation("care") as it:
+        it.apply(pipeline(LINE))
+        assert it.learn(LINE, LINE, data("first.csv", 1))["outcome"] == "promoted"
+        return run([
+            gc_removes_what_nothing_names_and_nothing_else,
+            gc_leaves_what_is_young,
+            gc_beside_a_loop_that_works_harms_nothing,
+            gc_that_cannot_know_what_is_named_removes_nothing,
+        ], it)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

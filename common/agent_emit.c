@@ -442,5 +442,6 @@ void agent_stream_done(struct agent *a, enum record r, int partition, int64_t ne
     if (in->parts[partition].settled == next_offset || in->kind != INPUT_STREAM)
         return;
     in->parts[partition].settled = next_offset;
+    FAULT_AT(commit, "agent.stream.settle");
     bus_commit(a->bus, in->topic, partition, next_offset);
 }

@@ -213,6 +213,9 @@ static struct json *status_json(struct agent *a)
         for (int p = 0; p < a->inputs[i].partitions; p++)
             pending += (int64_t)a->inputs[i].parts[p].n_pending;
     json_set_int(j, "pending", pending);
+    json_set_int(j, "emitting", (int64_t)HASH_COUNT(a->flights)); /* not read back yet */
+    json_set_int(j, "unacknowledged", (int64_t)a->publishing);
+    json_set_bool(j, "looking", a->dirty_head != NULL); /* at what changed, or waits for causes */
     json_set_bool(j, "idle", agent_is_idle(a));
     return j;
 }

@@ -49,7 +49,8 @@ static int write_header(struct npy_writer *w, struct err *err)
     char head[NPY_HEAD_BYTES];
 
     npy_head(w->type, w->ndim, w->rows, w->cols, head);
-    if (fseek(w->f, 0, SEEK_SET) || fwrite(head, sizeof(head), 1, w->f) != 1)
+    if (fseek(w->f, 0, SEEK_SET) ||
+        EFFECT(store, "npy.head.write", 0, fwrite(head, sizeof(head), 1, w->f)) != 1)
         return fail_io("write", w->path, err);
     return 0;
 }

@@ -97,6 +97,7 @@ void store_rollback(struct store *st)
     if (!st->in_transaction)
         return;
     st->in_transaction = false;
+    FAULT_AT(cache, "store.rollback");
     /* After some errors SQLite has rolled back by itself, and says so here: both are fine. */
     sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
 }

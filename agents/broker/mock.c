@@ -12,6 +12,7 @@
 #include "agents/broker/door.h"
 #include "agents/broker/kick.h"
 #include "agents/broker/relay.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rng.h"
@@ -233,6 +234,7 @@ int mock_refill(struct mock *m, const struct bus_message *message, struct err *e
         rd_kafka_header_add(headers, message->headers[i].name, -1, message->headers[i].value,
                             (ssize_t)message->headers[i].n);
     for (;;) {
+        FAULT_AT(produce, "broker.refill.produce");
         e = rd_kafka_producev(m->client, RD_KAFKA_V_TOPIC(message->topic),
                               RD_KAFKA_V_PARTITION(message->partition),
                               RD_KAFKA_V_KEY(message->key, message->key_n),

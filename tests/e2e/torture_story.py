@@ -170,7 +170,7 @@ class Story:
             if c["agent"] != "broker":
                 status = self.it.http.get(f"{c['url']}/status", timeout=30).json()
                 if not status["idle"]:
-                    found.append((i, c["state"]))
+                    found.append((i, c["state"], status))
         return found
 
     def facts(self):

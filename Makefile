@@ -87,14 +87,14 @@ COMPONENT := $(call suite,component)
 INTEGRATION := $(call suite,integration)
 FUZZ := $(call suite,fuzz)
 BENCH := $(call suite,bench)
-C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH)
+SIM := $(OUT)/tests/sim/sim
+C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH) $(SIM)
 RUN := scripts/run-tests
 LABEL := $(if $(SAN),-l $(SAN))
 
-.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture bench lint fmt docs docs-check compdb install dist clean help \
+.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture sim bench lint fmt docs docs-check compdb install dist clean help \
 	bootstrap print-cflags print-tests san-run FORCE need-libs need-cmocka
-.DELETE_ON_ERROR:
-.SECONDARY:
+.DELETE_ON_ERROR .SECONDARY:
 
 all: $(PROGRAMS) ## build every program into build/bin (the default)
 tests: $(C_TESTS) ## build the test programs
@@ -120,8 +120,6 @@ $(OUT)/%.a.list: FORCE
 $(OUT)/%.a: $(OUT)/%.a.list
 	$(call say,AR,$@)
 	$(Q)rm -f $@.$$$$ && ar rcsD $@.$$$$ $(filter %.o,$^) && mv $@.$$$$ $@
-$(COMMON): $(COMMON_OBJS)
-$(COMMON).list: MEMBERS = $(COMMON_OBJS)
 
 link = $(call say,LINK,$@)$(newline)	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@.$$$$ $1 $(LIBS) $2 && mv $@.$$$$ $@
 , := ,
@@ -129,21 +127,23 @@ define newline
 
 
 endef
-define agent_rules
-$(OUT)/agents/$1.a: $(call AGENT_OBJS,$1)
-$(OUT)/agents/$1.a.list: MEMBERS = $(call AGENT_OBJS,$1)
+define archive_rules
+$1: $2
+$1.list: MEMBERS = $2
 endef
 define program_rules
 $(call prog,$1): $(1:%.c=$(OUT)/%.o) $(filter $(OUT)/agents/$(call folder,$1).a,$(AGENT_LIBS)) $(COMMON)
 	$$(call link,$$^)
 endef
-$(foreach a,$(AGENTS),$(eval $(call agent_rules,$a)))
+$(eval $(call archive_rules,$(COMMON),$(COMMON_OBJS)))
+$(eval $(call archive_rules,$(SUPPORT),$(call obj,tests/support/*.c)))
+$(foreach a,$(AGENTS),$(eval $(call archive_rules,$(OUT)/agents/$a.a,$(call AGENT_OBJS,$a))))
 $(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
 
-$(SUPPORT): $(call obj,tests/support/*.c)
-$(SUPPORT).list: MEMBERS = $(call obj,tests/support/*.c)
+$(SIM): $(call obj,tests/sim/*.c)
+$(SIM): LDFLAGS += -Wl,@tests/sim/wraps
 $(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec %/relearn-trainer,$(PROGRAMS))
-	$(call link,$< -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
+	$(call link,$(filter %.o,$^) -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 
 # --- tests --------------------------------------------------------------------------------------------------------------
 check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests
@@ -152,12 +152,12 @@ integration: all $(INTEGRATION) ## integration tests on the embedded bus (on Kaf
 	@$(RUN) $(LABEL) $(INTEGRATION)
 test: ## install what is missing, then every suite, on the embedded bus and on a real Kafka
 	@scripts/bootstrap && $(MAKE) all tests && scripts/test-all
-asan: ## unit, component and integration tests under ASan and UBSan
-	@$(MAKE) SAN=asan san-run
-tsan: ## the same under TSan
-	@$(MAKE) SAN=tsan san-run
+asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSan
+	@$(MAKE) SAN=$@ san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
 	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
+sim: $(SIM) ## random histories of all agents on virtual time: SEEDS=n of them, SEED=x one again (tests/sim/README.md)
+	@$(if $(SEED)$(SEEDS),$(SIM) $(SEED:%=--seed %) $(SEEDS:%=--seeds %) $(SIMFLAGS),$(RUN) $(LABEL) $(SIM))
 fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
 	@$(MAKE) SAN=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ)
@@ -194,6 +194,6 @@ dist: ## a source tarball of what is committed, in build/
 clean: ## remove what was built; what was downloaded stays
 	@rm -rf $(BUILD)/bin $(BUILD)/test-logs $(BUILD)/lint $(BUILD)/*.tar.gz $(dir $(wildcard $(BUILD)/*/flags))
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

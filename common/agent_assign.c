@@ -197,8 +197,11 @@ void agent__on_revoked(void *ctx, bool lost)
     log_info("agent.revoked", "lost=%d", lost ? 1 : 0);
     a->is_assigned = false; /* nothing is reconciled until the next assignment; long work goes on */
     for (size_t i = 0; i < a->n_inputs; i++)
-        for (int p = 0; p < a->inputs[i].partitions; p++)
+        for (int p = 0; p < a->inputs[i].partitions; p++) {
             a->inputs[i].parts[p].resumed = false;
+            a->inputs[i].parts[p].settled = 0; /* what was on its way is lost with the session:
+                                                  if it comes back, it is committed again */
+        }
 }
 
 static bool globals_at_end(const struct agent *a)

@@ -125,7 +125,8 @@ static bool is_elsewhere(struct agent *a, struct input *in, struct event *ev, in
         ev->key = arena_strdup(&ev->arena, own);
     *ret_partition = bus_partition_of(own, strlen(own), in->partitions);
     (void)a;
-    return *ret_partition != ev->partition && (in->kind == INPUT_WORK || in->kind == INPUT_STREAM);
+    return *ret_partition != ev->partition && in->kind != INPUT_GLOBAL &&
+           in->kind != INPUT_GLOBAL_STREAM;
 }
 
 static void fold(struct agent *a, struct input *in, struct part *p, struct event *ev)
@@ -166,9 +167,9 @@ static bool take_event(struct agent *a, struct input *in, struct part *p,
     bool is_taken = true;
     int partition = 0;
     struct err err = {0};
-    if (is_elsewhere(a, in, ev, &partition)) {
-        is_taken =
-            a->is_reading_cache || agent__forward(a, in, m, ev->id, ev->key, partition, &err) == 0;
+    if (is_elsewhere(a, in, ev, &partition)) { /* a table waits for what its worker forwards */
+        is_taken = a->is_reading_cache || in->kind == INPUT_TABLE ||
+                   agent__forward(a, in, m, ev->id, ev->key, partition, &err) == 0;
         if (!is_taken)
             log_error("forward.failed", "topic=%s id=%s error=%s", in->topic, ev->id, err.msg);
         else if (in->kind == INPUT_WORK && !a->is_reading_cache)

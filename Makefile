@@ -141,7 +141,7 @@ $(foreach a,$(AGENTS),$(eval $(call archive_rules,$(OUT)/agents/$a.a,$(call AGEN
 $(foreach m,$(MAINS),$(eval $(call program_rules,$m)))
 
 $(SIM): $(call obj,tests/sim/*.c)
-$(SIM): LDFLAGS += -Wl,@tests/sim/wraps
+$(SIM): private LDFLAGS += -Wl,@tests/sim/wraps
 $(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec %/relearn-trainer,$(PROGRAMS))
 	$(call link,$(filter %.o,$^) -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 

@@ -189,6 +189,25 @@ static int assign(struct logread *l, struct err *err)
     return rc;
 }
 
+static int ask_ends(struct logread *l, struct err *err)
+{
+    for (size_t i = 0; i < l->n_topics; i++)
+        for (int p = 0; p < l->topics[i].partitions; p++) {
+            struct part *at = &l->topics[i].parts[p];
+            int64_t low = 0;
+            if (bus_offsets(l->bus, l->topics[i].name, p, ENDS_WAIT_MS, &low, &at->end, err))
+                return -1;
+            if (at->first < 0 && low > 0)
+                at->first = low;
+        }
+    return 0;
+}
+
+static bool is_connected(void *ctx)
+{
+    return bus_cluster_id(((struct logread *)ctx)->bus) != NULL;
+}
+
 static int open_bus(struct logread *l, const struct site *site, struct err *err)
 {
     const struct bus_conf conf = {
@@ -201,7 +220,9 @@ static int open_bus(struct logread *l, const struct site *site, struct err *err)
         names[i] = l->topics[i].name;
     if (bus_wait_topics(l->bus, names, l->n_topics, TOPICS_WAIT_MS, err))
         return -1;
-    return assign(l, err);
+    if (!loop_until(l->loop, is_connected, l, TOPICS_WAIT_MS))
+        return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "no broker at %s answers", site->brokers);
+    return assign(l, err) || ask_ends(l, err) ? -1 : 0;
 }
 
 int logread_open(const struct site *site, const enum record *records, size_t n, logread_fn fn,
@@ -223,20 +244,6 @@ int logread_open(const struct site *site, const enum record *records, size_t n, 
 }
 
 /* ---- run ---- */
-
-static int ask_ends(struct logread *l, struct err *err)
-{
-    for (size_t i = 0; i < l->n_topics; i++)
-        for (int p = 0; p < l->topics[i].partitions; p++) {
-            struct part *at = &l->topics[i].parts[p];
-            int64_t low = 0;
-            if (bus_offsets(l->bus, l->topics[i].name, p, ENDS_WAIT_MS, &low, &at->end, err))
-                return -1;
-            if (at->first < 0 && low > 0)
-                at->first = low;
-        }
-    return 0;
-}
 
 static bool is_at_ends(const struct logread *l)
 {
@@ -279,6 +286,39 @@ bool logread_is_cut(const struct logread *l, struct logread_gap *ret)
 int64_t logread_messages(const struct logread *l)
 {
     return l->messages;
+}
+
+static const struct topic *topic_of(const struct logread *l, enum record r)
+{
+    for (size_t i = 0; i < l->n_topics; i++)
+        if (l->topics[i].record == r)
+            return &l->topics[i];
+    return NULL;
+}
+
+int logread_partitions(const struct logread *l, enum record r)
+{
+    const struct topic *t = topic_of(l, r);
+    return t ? t->partitions : 0;
+}
+
+int64_t logread_first(const struct logread *l, enum record r, int partition)
+{
+    const struct topic *t = topic_of(l, r);
+    return t && partition < t->partitions && t->parts[partition].first > 0
+               ? t->parts[partition].first
+               : 0;
+}
+
+const char *logread_cluster(const struct logread *l)
+{
+    const char *id = bus_cluster_id(l->bus);
+    return id ? id : "";
+}
+
+struct codec *logread_codec(struct logread *l)
+{
+    return l->codec;
 }
 
 /* ---- close ---- */

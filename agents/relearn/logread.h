@@ -6,6 +6,7 @@
 
 #include "agents/relearn/site.h"
 #include "common/bus.h"
+#include "common/codec.h"
 #include "common/events.h"
 
 struct logread;
@@ -27,6 +28,11 @@ struct logread_gap {
 };
 bool logread_is_cut(const struct logread *l, struct logread_gap *ret);
 int64_t logread_messages(const struct logread *l);
-void logread_close(struct logread *l); /* NULL is fine */
+/* Of a topic that is read: its partitions, and the oldest offset of one that is there. */
+int logread_partitions(const struct logread *l, enum record r);
+int64_t logread_first(const struct logread *l, enum record r, int partition);
+const char *logread_cluster(const struct logread *l);
+struct codec *logread_codec(struct logread *l); /* knows every schema that was met */
+void logread_close(struct logread *l);          /* NULL is fine */
 
 #endif

@@ -27,7 +27,7 @@ static const struct cli_command OWN_COMMANDS[] = {
 };
 static const struct cli_command *const TABLES[] = {up_commands,   OWN_COMMANDS,     topics_commands,
                                                    send_commands, command_commands, ask_commands,
-                                                   gc_commands};
+                                                   gc_commands,   verify_commands};
 
 static const struct cli_command *find(const char *name)
 {

@@ -292,14 +292,6 @@ struct verify_event *verify__first(struct verify_group g)
     return NULL;
 }
 
-struct verify_event *verify__last(const struct verify_list *l)
-{
-    for (size_t i = l->n; i-- > 0;)
-        if (verify__counts(&l->items[i]))
-            return &l->items[i];
-    return NULL;
-}
-
 /* ---- time and findings ---- */
 
 bool verify__is_over(const struct check *c, int64_t deadline_unix_ms)

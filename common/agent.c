@@ -96,6 +96,11 @@ void agent__fail(struct agent *a, int exit_code, const char *event, const struct
         loop_stop(a->loop);
 }
 
+void agent_restart(struct agent *a, const struct err *why)
+{
+    agent__fail(a, 75, "agent.restart", why);
+}
+
 static int parse_share(const char *text, int *ret_share, int *ret_shares, struct err *err)
 {
     enum { MAX_SHARES = 1000 };

@@ -164,6 +164,10 @@ int agent_publish(struct agent *a, const struct publication *p, agent_published_
 /* Streams: everything below next_offset is settled. */
 void agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset);
 
+/* Ends the process with exit code 75, "start me again": what it holds in memory may not be gone on
+ * with. */
+void agent_restart(struct agent *a, const struct err *why);
+
 /* Metrics: counters by fixed names ("rows_total"); labels NULL or `line="x"`. */
 void agent_count(struct agent *a, const char *name, const char *labels, double add);
 double agent_counted(struct agent *a, const char *name,

@@ -94,7 +94,7 @@ int store_commit(struct store *st, struct err *err)
 
 void store_rollback(struct store *st)
 {
-    if (!st->in_transaction)
+    if (!st->in_transaction && sqlite3_get_autocommit(st->db))
         return;
     st->in_transaction = false;
     FAULT_AT(cache, "store.rollback");

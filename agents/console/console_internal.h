@@ -27,6 +27,8 @@ struct console {
     struct agent *a;
     struct store *view;
     bool view_in_tx, view_failed;
+    struct loop_timer *view_timer; /* looks whether a view that failed can be written again */
+    int64_t view_look_ms;
     struct batch *batches; /* not yet acknowledged */
     struct waiter *waiters;
     size_t n_waiters;

@@ -3,7 +3,8 @@
  *
  * An event and the position behind it are written in one transaction, one for each turn of the
  * loop. When a write fails (a full disk) nothing more is written: the positions then say where to
- * go on after a restart, and no event is left out. */
+ * go on after a restart, and no event is left out. As soon as the file can be written again, the
+ * process asks to be started again. */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,37 @@ static const char *const MIGRATIONS[] = {
     " PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
 };
 
+enum { VIEW_LOOK_MIN_MS = 500, VIEW_LOOK_MAX_MS = 60000 }; /* doubled each time */
+
+/* True: a row that says nothing has come and gone, on disk; or only a new file will help. */
+static bool can_be_written(struct store *view)
+{
+    static const char TRY[] = "INSERT INTO event (topic, id, key, time_us, record) "
+                              "VALUES ('', '', '', 0, ''); DELETE FROM event WHERE topic=''";
+    struct err err = {0};
+    bool done = store_begin(view, &err) == 0 && store_exec(view, TRY, &err) == 0 &&
+                store_commit(view, &err) == 0;
+    if (!done)
+        store_rollback(view);
+    return done || err.next == NEXT_FATAL;
+}
+
+static void look_again(void *ctx)
+{
+    struct console *c = ctx;
+    struct err err = {0};
+    if (can_be_written(c->view)) {
+        err_set(&err, ERR_STORE, NEXT_RETRY,
+                "the view can be written again, or is made anew: what it lacks is read at the next "
+                "start");
+        agent_restart(c->a, &err);
+        return;
+    }
+    c->view_look_ms =
+        c->view_look_ms * 2 < VIEW_LOOK_MAX_MS ? c->view_look_ms * 2 : VIEW_LOOK_MAX_MS;
+    loop_timer_start(c->view_timer, c->view_look_ms);
+}
+
 int view_open(struct console *c, struct err *err)
 {
     bool was_reset = false;
@@ -34,12 +66,15 @@ int view_open(struct console *c, struct err *err)
         return err_wrap(err, "open the view %s", path);
     if (was_reset)
         log_warn("view.rebuilt", "path=%s reason=damaged", path);
+    c->view_timer = loop_timer_new(agent_loop(c->a), look_again, c);
     return 0;
 }
 
 void view_close(struct console *c)
 {
     view_flush(c);
+    loop_timer_free(c->view_timer);
+    c->view_timer = NULL;
     store_close(c->view);
     c->view = NULL;
 }
@@ -47,10 +82,14 @@ void view_close(struct console *c)
 /* The fold goes on without it. */
 static void give_up(struct console *c, const struct err *err)
 {
-    log_error("view.failed", "error=%s next=what_it_lacks_is_read_after_a_restart", err->msg);
     store_rollback(c->view);
     c->view_in_tx = false;
+    if (c->view_failed)
+        return;
+    log_error("view.failed", "error=%s next=what_it_lacks_is_read_after_a_restart", err->msg);
     c->view_failed = true;
+    c->view_look_ms = VIEW_LOOK_MIN_MS;
+    loop_timer_start(c->view_timer, c->view_look_ms);
 }
 
 static struct stmt *prepare(struct console *c, const char *sql, bool is_write)

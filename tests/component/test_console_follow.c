@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "tests/support/console_story.h"
 #include "tests/support/fakebus/fake_bus.c"
@@ -316,6 +317,43 @@ static void an_undecodable_event_does_not_stop_the_console(void **state)
     assert_int_equal(console_written(b, RECORD_DEAD_LETTERED), 0);
 }
 
+/* ---- the view ---- */
+
+static void at_the_view(struct console_bench *b, const char *sql)
+{
+    const char *path = arena_printf(&b->arena, "%s/data/state/console-1/%s/view.db", b->dir.path,
+                                    agent_cluster(b->agent));
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, CONSOLE_BENCH_WAIT_MS);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static bool asks_for_a_start(void *ctx)
+{
+    return agent_exit_code(ctx) == 75;
+}
+
+static void a_view_that_could_not_be_written_is_whole_again_by_itself(void **state)
+{
+    struct console_bench *b = *state;
+    at_the_view(
+        b, "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END");
+    plan_a_run(b, "run1", "ask1", NULL);
+    console_bench_settle(b);
+    struct console_reply r = console_get(b, "/v1/status");
+    assert_false(json_get_bool(r.json, "view_is_whole", true));
+    assert_int_equal(json_len(console_get(b, "/v1/events").json), 0);
+    at_the_view(b, "DROP TRIGGER full");
+    assert_true(loop_until(b->loop, asks_for_a_start, b->agent, CONSOLE_BENCH_WAIT_MS));
+    agent_free(b->agent);
+    console_bench_start(b);
+    r = console_get(b, "/v1/events");
+    assert_int_equal(json_len(r.json), 1);
+    assert_string_equal(json_get_str(json_at(r.json, 0), "id", ""), "run1");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, console_bench_setup, console_bench_teardown)
 
 int main(void)
@@ -332,6 +370,7 @@ int main(void)
         TEST(a_dead_letter_that_can_be_read_goes_back_as_it_was),
         TEST(a_dead_letter_that_still_cannot_be_read_stays),
         TEST(an_undecodable_event_does_not_stop_the_console),
+        TEST(a_view_that_could_not_be_written_is_whole_again_by_itself),
     };
     return cmocka_run_group_tests_name("console follow", tests, NULL, NULL);
 }

@@ -228,22 +228,32 @@ struct json *replay_to_json(struct replay *r)
 
 /* ---- for people ---- */
 
+static const char *figure(double v, char text[24])
+{
+    if (!isfinite(v))
+        return "-";
+    snprintf(text, 24, "%.4f", v);
+    return text;
+}
+
 static void print_generation(const struct generation_row *g)
 {
     const struct gate_decided *d = g->decision->rec;
     const struct evaluation_metric *m = headline(g);
-    char number[24] = "-", from[24] = "-", interval[64] = "";
+    char number[24] = "-", from[24] = "-", interval[64] = "", candidate[24], champion[24];
+    bool is_first = !m || !isfinite(m->champion);
     if (g->generation != ABSENT_I64)
         snprintf(number, sizeof(number), "%lld", (long long)g->generation);
     if (g->in_service_from_row != ABSENT_I64)
         snprintf(from, sizeof(from), "%lld", (long long)g->in_service_from_row);
-    if (m && isfinite(m->champion))
+    if (!is_first)
         snprintf(interval, sizeof(interval), "[%+.4f, %+.4f]", m->low, m->high);
-    printf("%4s  %-8s %8lld  %-9s %8.4f %8.4f %-20s %-12s %8s", number, g->cause ? g->cause : "-",
-           (long long)trained_rows(g), m ? m->metric : "-", m ? m->candidate : NAN,
-           m ? m->champion : NAN, interval, d->verdict, from);
+    printf("%4s  %-8s %8lld  %-9s %8s %8s %-20s %-12s %8s", number, g->cause ? g->cause : "-",
+           (long long)trained_rows(g), m ? m->metric : "-",
+           figure(m ? m->candidate : NAN, candidate), figure(m ? m->champion : NAN, champion),
+           interval, d->verdict, from);
     printf("%s%s\n", g->l->segment ? "  " : "", g->l->segment ? g->l->segment : "");
-    if (strcmp(d->verdict, "promote") != 0)
+    if (is_first || strcmp(d->verdict, "promote") != 0) /* the figures do not say it */
         printf("      %s\n", d->reason);
 }
 

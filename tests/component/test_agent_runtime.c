@@ -356,6 +356,22 @@ static void what_lies_on_another_partition_is_forwarded_once(void **state)
     assert_int_equal(fake_bus_position("relearn.echo", "relearn.drift", wrong), 1);
 }
 
+static void a_stray_of_a_table_does_not_move_its_line(void **state)
+{
+    struct bench *b = *state;
+    int right = partition_of("a"), wrong = (right + 1) % PARTITIONS;
+    CLEANUP(buf_fini) struct buf value = {0};
+    struct training_planned p = {.line = "a", .kind = "ignored", .base = ABSENT_I64, .reason = "x"};
+    struct err err = {0};
+    assert_int_equal(codec_encode(b->codec, RECORD_TRAINING_PLANNED, &p, &value, &err), 0);
+    begin(b, "1/1");
+    alert(b, "a", "id-1");
+    settle(b);
+    fake_bus_append("relearn.plans", wrong, slice_str("a"), buf_slice(&value), NULL, 0);
+    settle(b);
+    assert_int_equal(agent_unit(b->agent, RECORD_TRAINING_PLANNED, "a")->partition, right);
+}
+
 static void a_key_that_is_not_the_records_is_put_right(void **state)
 {
     struct bench *b = *state;
@@ -562,6 +578,7 @@ int main(void)
         TEST(of_poison_that_is_too_large_the_beginning_is_kept),
         TEST(a_record_of_another_type_is_poison),
         TEST(what_lies_on_another_partition_is_forwarded_once),
+        TEST(a_stray_of_a_table_does_not_move_its_line),
         TEST(a_key_that_is_not_the_records_is_put_right),
         TEST(causes_are_read_before_effects),
         TEST(another_clusters_ce_seen_means_nothing),

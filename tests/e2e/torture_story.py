@@ -5,7 +5,7 @@ import threading
 
 import confluent_kafka
 
-from relearn_e2e import CLEAR, CLEAR_LABELS, mislabel, pipeline, rows_of, wait, write_csv
+from relearn_e2e import CLEAR, CLEAR_LABELS, header, mislabel, pipeline, rows_of, wait, write_csv
 
 SITES = ["north", "south"]
 PATIENCE_S = 45  # of one step: a takeover of a run, and one that is started again after a pause
@@ -117,12 +117,12 @@ class Story:
         it = self.it
         alert = next(m for m in it.raw("drift") if m.key() == self.one.encode())
         others = [p for p in range(it.partitions) if p != alert.partition()]
-        header = {"ce_id": f"{self.one}-stray"}
+        stray = {"ce_id": f"{self.one}-stray"}
         it.produce("drift", [
-            (alert.key(), alert.value(), header, others[0]),
+            (alert.key(), alert.value(), stray, others[0]),
             (self.one.encode(), b"no alert", {"ce_id": f"{self.one}-poison"}, None),
         ])
-        it.end_of(self.one, header["ce_id"])
+        it.end_of(self.one, stray["ce_id"])
 
     def go_on(self):
         """An alert on one line, a worse dataset on the others, at the same time; the first of the runs has a warm trainer."""
@@ -175,7 +175,7 @@ class Story:
 
     def facts(self):
         return {line.removeprefix(self.name): self.facts_of(line) for line in self.lines} | {
-            "dead": sum(m.value() is not None and f"{self.one}".encode() in m.value() for m in self.it.raw("deadletters"))
+            "dead": len({header(m, "ce_id") for m in self.it.raw("deadletters") if self.one.encode() in (m.value() or b"")})
         }
 
     def facts_of(self, line):

@@ -77,6 +77,7 @@ class Runner:
             self.errors.append(e)
 
     def run(self):
+        signal.signal(signal.SIGTERM, lambda *_: self.plan.clear())  # its installations end with it
         threads = [threading.Thread(target=self.work) for _ in range(JOBS)]
         for t in threads:
             t.start()
@@ -89,7 +90,6 @@ class Runner:
 def main():
     if not GIVEN:
         subprocess.run(["make", "-s", "VARIANT=fault", "all"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"MAKELEVEL": "1"})
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its installations end with it
     print(f"RELEARN_TEST_SEED={SEED}", flush=True)
     words, rng, table = sys.argv[1:], random.Random(SEED), Table("Kafka" if KAFKA else "embedded")
     with Torture() as first:

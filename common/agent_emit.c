@@ -138,6 +138,18 @@ void agent__flight_folded(struct agent *a, const char *id)
         flight_free(a, f);
 }
 
+/* What a unit that was taken away has on its way is the next owner's to look for. */
+void agent__flights_drop(struct agent *a)
+{
+    struct flight *f, *next;
+    HASH_ITER (hh, a->flights, f, next) {
+        struct unit_x *x = NULL;
+        HASH_FIND_STR(a->units, f->map_key, x);
+        if (!x)
+            flight_free(a, f);
+    }
+}
+
 void agent__flights_free(struct agent *a)
 {
     struct flight *f, *next;
@@ -324,9 +336,11 @@ static void on_moved(void *ctx, const struct err *err, int partition, int64_t of
     if (err)
         log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic,
                   m->partition, (long long)m->offset, err->msg);
-    if (err && err->next == NEXT_RETRY && !a->is_stopping && !a->was_killed) {
-        a->moving++; /* nothing is flushed on the way out */
-        agent__fail(a, 75, "agent.restart", err);
+    if (err && err->next == NEXT_RETRY) {
+        a->moving++; /* nothing is flushed on the way out, be it this one or one that was asked for
+                      */
+        if (!a->is_stopping && !a->was_killed)
+            agent__fail(a, 75, "agent.restart", err);
     } else if (pd && !pd->unit) {
         pd->is_done = true; /* refused for good: nothing gets better by meeting it again */
     }

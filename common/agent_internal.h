@@ -152,6 +152,7 @@ void agent__backoff(struct agent *a, struct unit_x *x, const struct err *err, co
 /* agent_emit.c */
 bool agent__has_bulk(const struct agent *a); /* it may publish what lingers */
 void agent__flight_folded(struct agent *a, const char *id);
+void agent__flights_drop(struct agent *a); /* of units that are gone */
 void agent__flights_free(struct agent *a);
 int agent__dead_letter(struct agent *a, struct input *in, const struct bus_message *m,
                        const struct err *why, int attempts, struct err *err);

@@ -359,6 +359,7 @@ void agent__drop_partition(struct agent *a, int partition)
             unmark(a, x);
         unit_free(a, x);
     }
+    agent__flights_drop(a);
     if (a->spec->released && a->is_open)
         a->spec->released(a, partition);
 }

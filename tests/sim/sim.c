@@ -10,7 +10,7 @@ enum { MUTANT_HISTORIES = 3000 };
 
 struct options {
     uint64_t from, n, seed;
-    bool has_seed, mutants, coverage;
+    bool has_seed, mutants, coverage, digests;
     int verbose;
     const char *corpus;
     enum sim_mutant mutant;
@@ -59,6 +59,8 @@ static uint64_t run_many(const struct options *o)
         struct sim_plan p;
         sim_plan_make(s, &p);
         const char *wrong = sim_run(&p, o->mutant, 0);
+        if (o->digests)
+            printf("%llu %016llx\n", (unsigned long long)s, (unsigned long long)sim.digest);
         if (!wrong)
             continue;
         failed++;
@@ -148,6 +150,8 @@ static void parse(int argc, char **argv, struct options *o)
             o->verbose++;
         else if (strcmp(argv[i], "--mutants") == 0)
             o->mutants = true;
+        else if (strcmp(argv[i], "--digests") == 0)
+            o->digests = true;
         else if (strcmp(argv[i], "--coverage") == 0)
             o->coverage = true;
         else if (strcmp(argv[i], "--seeds") == 0)
@@ -193,6 +197,7 @@ int main(int argc, char **argv)
     if (o.coverage)
         print_coverage();
     double s = now_s() - began;
+    sim_data_remove();
     printf("%llu histories, %llu steps, %llu events, %llu generations, %llu trainings, %llu "
            "predictions, %llu restarts in %.1f s: %.0f histories and %.0f steps a second; %llu "
            "failed\n",

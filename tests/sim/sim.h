@@ -197,6 +197,7 @@ extern struct sim_state sim;
 extern struct sim_stats sim_stats;
 /* Returns NULL, or what was wrong. */
 const char *sim_run(const struct sim_plan *p, enum sim_mutant mutant, int verbose);
+void sim_data_remove(void); /* at the end */
 void sim_wrong(const char *fmt, ...) PRINTF(1, 2);
 void sim_trace(const char *fmt, ...) PRINTF(1, 2);
 

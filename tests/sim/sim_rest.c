@@ -176,6 +176,17 @@ static size_t rows_of(const struct line *l, int64_t generation)
     return n;
 }
 
+/* What is predicted while the pipeline is withdrawn is nobody's; and of what is read more than a
+ * minute before its deployment nobody can say what it is. */
+static bool is_all_counted(void)
+{
+    enum { LATE = 100, KNOWN_MS = 20000 };
+    for (size_t i = 0; i < sim.plan->n_items; i++)
+        if (sim.plan->items[i].kind == ITEM_WITHDRAW)
+            return false;
+    return !sim.plan->noise.slow_topic || sim.plan->noise.lag_ms * LATE <= KNOWN_MS;
+}
+
 static void check_windows(const struct line *l)
 {
     enum { WINDOW = 20 };
@@ -198,7 +209,7 @@ static void check_windows(const struct line *l)
                               (long long)h->window, (long long)g, l->key);
             }
         }
-        if (n != rows / WINDOW && declared())
+        if (n > rows / WINDOW || (n < rows / WINDOW && is_all_counted()))
             sim_wrong("line %s, generation %lld: %zu predictions gave %zu windows of %d", l->key,
                       (long long)g, rows, n, WINDOW);
     }

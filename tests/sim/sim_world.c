@@ -1,6 +1,7 @@
 /* Processes: started, killed, stopped; and one history from its first declaration to its rest. */
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agents/deploy/deploy.h"
 #include "agents/evaluate/evaluate.h"
@@ -11,6 +12,7 @@
 #include "agents/serve/serve.h"
 #include "agents/train/train.h"
 #include "common/agent_internal.h"
+#include "common/fsx.h"
 #include "common/mem.h"
 #include "tests/sim/sim.h"
 
@@ -67,9 +69,17 @@ bool sim_chance(struct sim_proc *p, int per_mille)
 static const char *data_dir(void)
 {
     static char path[64];
-    if (!path[0])
-        snprintf(path, sizeof(path), "/dev/shm/relearn-sim");
+    if (!path[0]) /* in memory, where there is such a place */
+        snprintf(path, sizeof(path), "%s/relearn-sim.%d",
+                 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", (int)getpid());
     return path;
+}
+
+void sim_data_remove(void)
+{
+    struct err err = {0};
+    if (fsx_remove_tree(data_dir(), &err))
+        fprintf(stderr, "sim: %s\n", err.msg);
 }
 
 static const struct agent_spec *spec_of(const struct sim_proc *p)
@@ -255,6 +265,28 @@ static bool is_at_rest(void)
     return true;
 }
 
+/* Who keeps it from coming to rest. */
+static const char *restless(void)
+{
+    CLEANUP(buf_fini) struct buf b = {0};
+    for (int i = 0; i < sim.n_procs; i++) {
+        const struct sim_proc *p = &sim.procs[i];
+        const struct agent *a = p->agent;
+        size_t pending = 0;
+        if (!p->is_up || p->is_stopping)
+            buf_addf(&b, " %s is %s", p->name, p->is_up ? "stopping" : "down");
+        if (!p->is_up || agent_is_idle(a))
+            continue;
+        for (size_t k = 0; k < a->n_inputs; k++)
+            for (int q = 0; q < a->inputs[k].partitions; q++)
+                pending += a->inputs[k].parts[q].n_pending;
+        buf_addf(&b, " %s (ready %d, dirty %d, emissions %u, publishing %zu, pending %zu)", p->name,
+                 a->is_ready, a->dirty_head != NULL, HASH_COUNT(a->flights), a->publishing,
+                 pending);
+    }
+    return arena_strdup(&sim.arena, b.data ? b.data : " nobody");
+}
+
 static void finish(void)
 {
     for (int i = 0; i < sim.n_procs; i++) {
@@ -287,12 +319,12 @@ const char *sim_run(const struct sim_plan *plan, enum sim_mutant mutant, int ver
         if (!sim.is_calm && sim.now_us >= plan->active_us)
             calm_down();
         if (sim.steps > SIM_STEPS_MAX || sim.now_us > plan->active_us + CALM_S_MAX * SIM_S)
-            sim_wrong("it never comes to rest");
+            sim_wrong("it never comes to rest:%s", restless());
         if (sim.is_calm && sim.steps % LOOK_EVERY == 0 && is_at_rest())
             break;
     }
     if (!sim.wrong[0] && !is_at_rest())
-        sim_wrong("nothing is left to happen, and it is not at rest");
+        sim_wrong("nothing is left to happen, and it is not at rest:%s", restless());
     if (!sim.wrong[0])
         sim_check_rest();
     finish();

@@ -12,8 +12,9 @@
 
 enum {
     TOPICS_WAIT_MS = 5000,
-    ENDS_WAIT_MS = 10000,  /* for one partition's ends */
-    SILENCE_MS = 20000,    /* a bus that says nothing for so long has gone */
+    CONNECT_WAIT_MS = 30000, /* on a busy machine the consumer needs a while after the producer */
+    ENDS_WAIT_MS = 10000,    /* for one partition's ends */
+    SILENCE_MS = 20000,      /* a bus that says nothing for so long has gone */
     SCHEMA_WAIT_MS = 5000, /* for the registry, before an event counts as one that cannot be read */
     TURN_MS = 50,
     CLOSE_MS = 3000,
@@ -220,7 +221,7 @@ static int open_bus(struct logread *l, const struct site *site, struct err *err)
         names[i] = l->topics[i].name;
     if (bus_wait_topics(l->bus, names, l->n_topics, TOPICS_WAIT_MS, err))
         return -1;
-    if (!loop_until(l->loop, is_connected, l, TOPICS_WAIT_MS))
+    if (!loop_until(l->loop, is_connected, l, CONNECT_WAIT_MS))
         return err_set(err, ERR_TIMEOUT, NEXT_RETRY, "no broker at %s answers", site->brokers);
     return assign(l, err) || ask_ends(l, err) ? -1 : 0;
 }

@@ -42,8 +42,8 @@ int ids_check(struct ids *x, const struct id_rules *rules, struct findings *f,
 
 /* What an event says, as a number: two with one id must have the same.  Of what comes from outside
  * (datasets, alerts of others, labels, commands) it is all but the time, of predictions every byte.
- * What an agent says of a cause it may say again at another time, having read more: there it is what
- * the event is about (line, run, kind, base, ...), and which of several counts is the log's to
+ * What an agent says of a cause it may say again at another time, having read more: there it is
+ * what the event is about (line, run, kind, base, ...), and which of several counts is the log's to
  * choose. */
 uint64_t verify_content(const struct event *ev, struct slice value);
 

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "common/clk.h"
+#include "common/manifest.h"
 #include "common/mem.h"
 
 static const char FORMAT[] = "relearn/model/1";
@@ -101,125 +102,31 @@ static struct json *to_json(const struct model *m)
 
 /* ---- from JSON ---- */
 
-static int bad(struct err *err, const char *what)
-{
-    return err_set(err, ERR_CODEC, NEXT_REJECT, "model manifest: %s is missing or wrong", what);
-}
-
-static int take_string(const struct json *obj, const char *key, char **ret, struct err *err)
-{
-    const char *s = json_get_str(obj, key, NULL);
-
-    if (!s)
-        return bad(err, key);
-    *ret = xstrdup(s);
-    return 0;
-}
-
-static int take_strings(const struct json *array, const char *what, char ***ret, size_t *ret_n,
-                        struct err *err)
-{
-    size_t n = json_len(array);
-
-    if (!json_is_array(array))
-        return bad(err, what);
-    *ret = xcalloc(n ? n : 1, sizeof(**ret));
-    for (size_t i = 0; i < n; i++) {
-        const char *s = json_str(json_at(array, i), NULL);
-
-        if (!s)
-            return bad(err, what);
-        (*ret)[i] = xstrdup(s);
-        *ret_n = i + 1; /* so that a half-built list is freed as far as it goes */
-    }
-    return 0;
-}
-
-static int take_digest(const struct json *obj, const char *key, char ret[DIGEST_HEX_SIZE],
-                       struct err *err)
-{
-    const char *s = json_get_str(obj, key, "");
-
-    if (!digest_is_hex(s))
-        return bad(err, key);
-    memcpy(ret, s, DIGEST_HEX_SIZE);
-    return 0;
-}
-
-static int take_count(const struct json *obj, const char *key, int64_t *ret, struct err *err)
-{
-    *ret = json_get_int(obj, key, -1);
-    return *ret < 0 ? bad(err, key) : 0;
-}
-
-static int take_object(const struct json *obj, const char *key, struct json **ret, struct err *err)
+static int take_object(const struct manifest *m, const struct json *obj, const char *key,
+                       struct json **ret)
 {
     if (!json_is_object(json_get(obj, key)))
-        return bad(err, key);
+        return manifest_bad(m, key);
     *ret = json_copy(json_get(obj, key));
     return 0;
 }
 
-static int take_task(const struct json *root, struct model *m, struct err *err)
+static int take_file(const struct manifest *of, const struct json *file, struct model *m)
 {
-    const char *name = json_get_str(root, "task", "");
-    size_t n = m->shape.n_classes;
-
-    for (enum task t = TASK_BINARY; t <= TASK_REGRESSION; t++) {
-        if (strcmp(name, task_str(t)) != 0)
-            continue;
-        m->task = t;
-        if (t == TASK_BINARY ? n != 2 : t == TASK_MULTICLASS ? n < 2 : n != 0)
-            return bad(err, "classes");
-        return 0;
-    }
-    return bad(err, "task");
-}
-
-static int take_columns(const struct json *array, struct matrix *shape, struct err *err)
-{
-    size_t n = json_len(array);
-
-    if (!json_is_array(array) || n == 0 || n > SNAPSHOT_MAX_COLUMNS)
-        return bad(err, "columns");
-    shape->columns = xcalloc(n, sizeof(*shape->columns));
-    shape->n_columns = n;
-    for (size_t i = 0; i < n; i++) {
-        const struct json *column = json_at(array, i);
-        struct snapshot_column *c = &shape->columns[i];
-        const char *type = json_get_str(column, "type", "");
-        enum column_type t = COLUMN_FLOAT;
-
-        while (t < COLUMN_IGNORE && strcmp(type, column_type_str(t)) != 0)
-            t++;
-        if (t == COLUMN_IGNORE)
-            return bad(err, "columns[].type");
-        c->type = t;
-        if (take_string(column, "name", &c->name, err))
-            return -1;
-        if (t == COLUMN_CATEGORY &&
-            take_strings(json_get(column, "categories"), "columns[].categories", &c->categories,
-                         &c->n_categories, err))
-            return -1;
-    }
-    return 0;
-}
-
-static int take_file(const struct json *file, struct model *m, struct err *err)
-{
-    if (take_string(file, "format", &m->format, err) || take_digest(file, "sha256", m->file, err) ||
-        take_count(file, "bytes", &m->file_bytes, err))
+    if (manifest_string(of, file, "format", &m->format) ||
+        manifest_digest(of, file, "sha256", m->file) ||
+        manifest_count(of, file, "bytes", &m->file_bytes))
         return -1;
     if (strcmp(m->format, "ubj") != 0 && strcmp(m->format, "json") != 0)
-        return bad(err, "file.format");
-    return m->file_bytes > (int64_t)MODEL_MAX_FILE_BYTES ? bad(err, "file.bytes") : 0;
+        return manifest_bad(of, "file.format");
+    return m->file_bytes > (int64_t)MODEL_MAX_FILE_BYTES ? manifest_bad(of, "file.bytes") : 0;
 }
 
-static int take_counts(const struct json *j, struct model *m, struct err *err)
+static int take_counts(const struct manifest *of, const struct json *j, struct model *m)
 {
-    if (take_count(j, "trained_rows", &m->trained_rows, err) ||
-        take_count(j, "valid_rows", &m->valid_rows, err) ||
-        take_count(j, "rounds", &m->rounds, err) || take_count(j, "trials", &m->trials, err))
+    if (manifest_count(of, j, "trained_rows", &m->trained_rows) ||
+        manifest_count(of, j, "valid_rows", &m->valid_rows) ||
+        manifest_count(of, j, "rounds", &m->rounds) || manifest_count(of, j, "trials", &m->trials))
         return -1;
     return 0;
 }
@@ -227,30 +134,33 @@ static int take_counts(const struct json *j, struct model *m, struct err *err)
 static int from_json(const struct json *j, struct model **ret, struct err *err)
 {
     CLEANUP(model_freep) struct model *m = xcalloc(1, sizeof(*m));
+    const struct manifest *of = &(struct manifest){"model", err};
 
     if (strcmp(json_get_str(j, "format", ""), FORMAT) != 0)
-        return bad(err, "format");
-    if (take_string(j, "line", &m->line, err) || take_string(j, "run", &m->run, err) ||
-        take_string(j, "pipeline", &m->pipeline, err) ||
-        take_string(j, "pipeline_sha256", &m->pipeline_sha256, err) ||
-        take_string(j, "trainer", &m->trainer, err))
+        return manifest_bad(of, "format");
+    if (manifest_string(of, j, "line", &m->line) || manifest_string(of, j, "run", &m->run) ||
+        manifest_string(of, j, "pipeline", &m->pipeline) ||
+        manifest_string(of, j, "pipeline_sha256", &m->pipeline_sha256) ||
+        manifest_string(of, j, "trainer", &m->trainer))
         return -1;
-    if (take_strings(json_get(j, "classes"), "classes", &m->shape.classes, &m->shape.n_classes,
-                     err) ||
-        take_task(j, m, err) || take_columns(json_get(j, "columns"), &m->shape, err) ||
-        take_file(json_get(j, "file"), m, err))
+    if (manifest_strings(of, json_get(j, "classes"), "classes", &m->shape.classes,
+                         &m->shape.n_classes) ||
+        manifest_task(of, j, m->shape.n_classes, "classes", &m->task) ||
+        manifest_columns(of, j, &m->shape.columns, &m->shape.n_columns) ||
+        take_file(of, json_get(j, "file"), m))
         return -1;
-    if (take_strings(json_get(j, "snapshots"), "snapshots", &m->snapshots, &m->n_snapshots, err) ||
-        take_counts(j, m, err))
+    if (manifest_strings(of, json_get(j, "snapshots"), "snapshots", &m->snapshots,
+                         &m->n_snapshots) ||
+        take_counts(of, j, m))
         return -1;
-    if (!json_is_null(json_get(j, "profile")) && take_digest(j, "profile", m->profile, err))
+    if (!json_is_null(json_get(j, "profile")) && manifest_digest(of, j, "profile", m->profile))
         return -1;
-    if (take_object(j, "params", &m->params, err) || take_object(j, "metrics", &m->metrics, err) ||
-        take_object(j, "environment", &m->environment, err))
+    if (take_object(of, j, "params", &m->params) || take_object(of, j, "metrics", &m->metrics) ||
+        take_object(of, j, "environment", &m->environment))
         return -1;
     if (!str_copy(m->public_key, sizeof(m->public_key), json_get_str(j, "public_key", "")) ||
         !str_copy(m->signature, sizeof(m->signature), json_get_str(j, "signature", "")))
-        return bad(err, "signature");
+        return manifest_bad(of, "signature");
     *ret = TAKE(m);
     return 0;
 }

@@ -5,10 +5,10 @@
 
 #include <math.h>
 
+#include "common/manifest.h"
 #include "common/mem.h"
 
 static const char FORMAT[] = "relearn/snapshot/1";
-enum { NAME_MAX_BYTES = 1024 }; /* of a column, class or category */
 
 /* ---- life ---- */
 
@@ -97,150 +97,53 @@ struct json *snapshot_to_json(const struct snapshot *s)
 
 /* ---- from JSON ---- */
 
-static int bad(struct err *err, const char *what)
+static int take_files(const struct manifest *m, const struct json *files, struct snapshot *s)
 {
-    return err_set(err, ERR_CODEC, NEXT_REJECT, "snapshot manifest: %s is missing or wrong", what);
-}
-
-static int take_string(const struct json *obj, const char *key, char **ret, struct err *err)
-{
-    const char *s = json_get_str(obj, key, NULL);
-
-    if (!s || strlen(s) > NAME_MAX_BYTES)
-        return bad(err, key);
-    *ret = xstrdup(s);
-    return 0;
-}
-
-static int take_count(const struct json *obj, const char *key, size_t *ret, struct err *err)
-{
-    int64_t n = json_get_int(obj, key, -1);
-
-    if (n < 0 || n > INT64_MAX / 4096)
-        return bad(err, key);
-    *ret = (size_t)n;
-    return 0;
-}
-
-static int take_strings(const struct json *array, const char *what, char ***ret, size_t *ret_n,
-                        struct err *err)
-{
-    size_t n = json_len(array);
-
-    if (!json_is_array(array))
-        return bad(err, what);
-    *ret = xcalloc(n ? n : 1, sizeof(**ret));
-    for (size_t i = 0; i < n; i++) {
-        const char *s = json_str(json_at(array, i), NULL);
-
-        *ret_n = i; /* so that a half-built list is freed as far as it goes */
-        if (!s)
-            return bad(err, what);
-        (*ret)[i] = xstrdup(s);
-    }
-    *ret_n = n;
-    return 0;
-}
-
-static int take_digest(const struct json *files, const char *key, char ret[DIGEST_HEX_SIZE],
-                       struct err *err)
-{
-    const char *s = json_get_str(files, key, "");
-
-    if (!digest_is_hex(s))
-        return bad(err, key);
-    memcpy(ret, s, DIGEST_HEX_SIZE);
-    return 0;
-}
-
-static int take_type(const struct json *column, enum column_type *ret, struct err *err)
-{
-    const char *s = json_get_str(column, "type", "");
-
-    for (enum column_type t = COLUMN_FLOAT; t < COLUMN_IGNORE; t++)
-        if (strcmp(s, column_type_str(t)) == 0) {
-            *ret = t;
-            return 0;
-        }
-    return bad(err, "columns[].type");
-}
-
-static int take_columns(const struct json *array, struct snapshot *s, struct err *err)
-{
-    size_t n = json_len(array);
-
-    if (!json_is_array(array) || n == 0 || n > SNAPSHOT_MAX_COLUMNS)
-        return bad(err, "columns");
-    s->columns = xcalloc(n, sizeof(*s->columns));
-    s->n_columns = n;
-    for (size_t i = 0; i < n; i++) {
-        const struct json *column = json_at(array, i);
-        struct snapshot_column *c = &s->columns[i];
-
-        if (take_string(column, "name", &c->name, err) || take_type(column, &c->type, err))
-            return -1;
-        if (c->type == COLUMN_CATEGORY &&
-            take_strings(json_get(column, "categories"), "columns[].categories", &c->categories,
-                         &c->n_categories, err))
-            return -1;
-    }
-    return 0;
-}
-
-static int take_task(const struct json *root, struct snapshot *s, struct err *err)
-{
-    const char *name = json_get_str(root, "task", "");
-
-    for (enum task t = TASK_BINARY; t <= TASK_REGRESSION; t++)
-        if (strcmp(name, task_str(t)) == 0) {
-            s->task = t;
-            if (t == TASK_BINARY       ? s->n_classes != 2
-                : t == TASK_MULTICLASS ? s->n_classes < 2
-                                       : s->n_classes != 0)
-                return bad(err, "label.classes");
-            return 0;
-        }
-    return bad(err, "task");
-}
-
-static int take_files(const struct json *files, struct snapshot *s, struct err *err)
-{
-    if (take_digest(files, "features.npy", s->features, err) ||
-        take_digest(files, "label.npy", s->label, err) ||
-        take_digest(files, "split.npy", s->split, err) ||
-        take_digest(files, "row_hash.npy", s->row_hash, err) ||
-        take_digest(files, "profile.json", s->profile, err))
+    if (manifest_digest(m, files, "features.npy", s->features) ||
+        manifest_digest(m, files, "label.npy", s->label) ||
+        manifest_digest(m, files, "split.npy", s->split) ||
+        manifest_digest(m, files, "row_hash.npy", s->row_hash) ||
+        manifest_digest(m, files, "profile.json", s->profile))
         return -1;
     return 0;
 }
 
-static int take_split(const struct json *split, struct snapshot *s, struct err *err)
+static int take_rows(const struct manifest *m, const struct json *j, struct snapshot *s)
 {
-    if (take_count(split, "train", &s->split_rows[ROW_TRAIN], err) ||
-        take_count(split, "valid", &s->split_rows[ROW_VALID], err) ||
-        take_count(split, "test", &s->split_rows[ROW_TEST], err))
+    static const char *const parts[] = {
+        [ROW_TRAIN] = "train", [ROW_VALID] = "valid", [ROW_TEST] = "test"};
+    int64_t n = 0, sum = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (manifest_count(m, json_get(j, "split"), parts[i], &n))
+            return -1;
+        s->split_rows[i] = (size_t)n;
+        sum += n;
+    }
+    if (manifest_count(m, j, "rows", &n))
         return -1;
-    if (s->split_rows[ROW_TRAIN] + s->split_rows[ROW_VALID] + s->split_rows[ROW_TEST] != s->rows)
-        return bad(err, "split");
-    return 0;
+    s->rows = (size_t)n;
+    return n == sum ? 0 : manifest_bad(m, "split");
 }
 
 int snapshot_from_json(const struct json *j, struct snapshot **ret, struct err *err)
 {
     CLEANUP(snapshot_freep) struct snapshot *s = xcalloc(1, sizeof(*s));
+    const struct manifest *m = &(struct manifest){"snapshot", err};
     const struct json *label = json_get(j, "label");
 
     if (strcmp(json_get_str(j, "format", ""), FORMAT) != 0)
-        return bad(err, "format");
-    if (take_string(j, "line", &s->line, err) || take_string(j, "dataset", &s->dataset, err) ||
-        take_string(j, "version", &s->version, err) ||
-        take_string(j, "pipeline_sha256", &s->pipeline_sha256, err) ||
-        take_string(label, "name", &s->label_name, err) ||
-        take_strings(json_get(label, "classes"), "label.classes", &s->classes, &s->n_classes, err))
+        return manifest_bad(m, "format");
+    if (manifest_string(m, j, "line", &s->line) || manifest_string(m, j, "dataset", &s->dataset) ||
+        manifest_string(m, j, "version", &s->version) ||
+        manifest_string(m, j, "pipeline_sha256", &s->pipeline_sha256) ||
+        manifest_string(m, label, "name", &s->label_name) ||
+        manifest_strings(m, json_get(label, "classes"), "label.classes", &s->classes,
+                         &s->n_classes))
         return -1;
-    if (take_task(j, s, err) || take_count(j, "rows", &s->rows, err) ||
-        take_columns(json_get(j, "columns"), s, err) || take_split(json_get(j, "split"), s, err) ||
-        take_files(json_get(j, "files"), s, err))
+    if (manifest_task(m, j, s->n_classes, "label.classes", &s->task) || take_rows(m, j, s) ||
+        manifest_columns(m, j, &s->columns, &s->n_columns) ||
+        take_files(m, json_get(j, "files"), s))
         return -1;
     *ret = TAKE(s);
     return 0;

@@ -151,7 +151,7 @@ check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests
 integration: all $(INTEGRATION) ## integration tests on the embedded bus (on Kafka: scripts/with-kafka make integration)
 	@$(RUN) $(LABEL) $(INTEGRATION)
 test: ## install what is missing, then every suite, on the embedded bus and on a real Kafka
-	@scripts/bootstrap && $(MAKE) all tests && scripts/test-all
+	@scripts/bootstrap && $(MAKE) all tests && $(MAKE) VARIANT=fault all && scripts/test-all
 asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSan
 	@$(MAKE) SAN=$@ san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)

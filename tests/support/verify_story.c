@@ -29,8 +29,7 @@ static struct told *find(struct story *s, const char *id)
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->events[i].ev->id, id) == 0)
             return &s->events[i];
-    BUG_ON(!"no such event in the story");
-    return NULL;
+    bug_abort("no such event in the story", __FILE__, __LINE__);
 }
 
 void story_add(struct story *s, enum record r, const void *rec, const char *id, const char *cause)

@@ -401,9 +401,27 @@ int64_t bus_committed(struct bus *b, const char *topic, int partition)
     return p ? p->acked : -1;
 }
 
+/* It was not even sent: all of it is sent again. */
+static void not_sent(struct bus *b, const rd_kafka_topic_partition_list_t *list,
+                     rd_kafka_resp_err_t e)
+{
+    struct err err = {0};
+
+    for (int i = 0; i < list->cnt; i++) {
+        struct bus__part *p = find_part(b, list->elems[i].topic, list->elems[i].partition);
+
+        if (p)
+            p->sent = -1;
+    }
+    commit_later(b, BUS_COMMIT_RETRY_MS);
+    bus__err(&err, e, "commit", NULL);
+    bus__problem(b, &err);
+}
+
 void bus__commit_flush(struct bus *b)
 {
     rd_kafka_topic_partition_list_t *list;
+    rd_kafka_resp_err_t e = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     /* Nobody hears it; and one that waits for its coordinator makes destruction wait ten seconds.
      */
@@ -419,9 +437,12 @@ void bus__commit_flush(struct bus *b)
         p->sent = p->want;
     }
     /* By queue: rd_kafka_commit() answers to a callback of the configuration only. */
-    if (list->cnt > 0 &&
-        !EFFECT_SURE(commit, "bus.commit", RD_KAFKA_RESP_ERR__FAIL,
-                     rd_kafka_commit_queue(b->consumer, list, b->consumer_q, NULL, NULL)))
+    if (list->cnt > 0)
+        e = EFFECT_SURE(commit, "bus.commit", RD_KAFKA_RESP_ERR__FAIL,
+                        rd_kafka_commit_queue(b->consumer, list, b->consumer_q, NULL, NULL));
+    if (e)
+        not_sent(b, list, e);
+    else if (list->cnt > 0)
         b->commits_out++;
     rd_kafka_topic_partition_list_destroy(list);
 }

@@ -1,4 +1,5 @@
 /* The bus against a cluster: the mock in this process, or the Kafka of RELEARN_TEST_BROKERS. */
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <librdkafka/rdkafka.h>
 
 #include "tests/support/bus_recorder.h"
 #include "tests/support/test_cluster.h"
@@ -353,6 +355,37 @@ static void commit_that_failed_is_sent_again(void **state)
     assert_true(f->a.problems > 0);
 }
 
+/* Takes the place of the library's for bus_consume.c. */
+static int refuse_commits; /* so many more */
+
+rd_kafka_resp_err_t
+rd_kafka_commit_queue(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *offsets,
+                      rd_kafka_queue_t *queue,
+                      void (*cb)(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                                 rd_kafka_topic_partition_list_t *offsets, void *opaque),
+                      void *opaque)
+{
+    __typeof__(rd_kafka_commit_queue) *real =
+        (__typeof__(real))(uintptr_t)dlsym(RTLD_NEXT, "rd_kafka_commit_queue");
+
+    return refuse_commits-- > 0 ? RD_KAFKA_RESP_ERR__FAIL : real(rk, offsets, queue, cb, opaque);
+}
+
+static void commit_that_could_not_be_sent_is_sent_again(void **state)
+{
+    struct fixture *f = *state;
+    const char *topic = test_cluster_topic(f->cluster, "t", 1);
+
+    open_on(f, &f->a, test_cluster_name(f->cluster, "g"), topic);
+    recorder_assign(&f->a, topic, 0, BUS_OFFSET_EARLIEST);
+    send_numbers(&f->a, topic, 0, 0, 1);
+    recorder_wait_messages(&f->a, 1);
+    refuse_commits = 1;
+    bus_commit(f->a.bus, topic, 0, 1);
+    wait_committed(&f->a, topic, 0, 1);
+    assert_true(refuse_commits < 1);
+}
+
 static bool two_share(void *ctx)
 {
     struct fixture *f = ctx;
@@ -536,6 +569,7 @@ int main(void)
         T(unknown_topic_is_refused_and_not_made),
         T(position_is_kept_by_the_group_without_subscribing),
         T(commit_that_failed_is_sent_again),
+        T(commit_that_could_not_be_sent_is_sent_again),
         T(two_buses_of_a_group_share_the_partitions),
         T(subscribing_without_a_group_is_refused),
         T(cluster_id_tells_the_embedded_bus),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fault_control import Control
-from relearn_e2e import AGENTS, LOOK_S, Installation, alive, trim, wait
-from torture_story import Story, World
+from relearn_e2e import AGENTS, CONTROL, LOOK_S, Installation, alive, trim, wait
+from torture_story import Story, World, behind
 
 WORKERS = [*AGENTS[:6], "monitor"]  # those that share partitions: a twin works on while they are stopped
 HOLD_S = 1.5  # the others are stopped for so long
@@ -104,9 +104,9 @@ class Torture:
         control = Control(self.folder, fault.process)
         before, story, begin = control.fired, self.story(), time.monotonic()
         watcher = Watcher(self.it, fault, control, before) if fault.kind == "stop" else None
-        control.arm(fault.point, fault.kind, fault.nth or 1)
         wrong = None
         try:
+            control.arm(fault.point, fault.kind, fault.nth or 1)
             if not fault.nth:
                 self.it.kill(fault.process)
             wrong = self.compare(story.tell())
@@ -115,18 +115,32 @@ class Torture:
             else:
                 self.verify()
                 self.assert_nothing_crashed()
+                if control.points[fault.point][1] == "commit":
+                    self.assert_committed()
         except Exception as e:
             wrong = trim(e) if isinstance(e, AssertionError) else repr(e)
             self.is_broken = True  # what goes on in there is not this fault's only
+            self.tell(story)
         finally:
             control.disarm()
             if watcher:
                 watcher.end()
             self.it.end_extra()
         print(f"{time.monotonic() - begin:6.2f}s  {fault}: {wrong or 'ok'}", flush=True)
-        if wrong and wrong != "not met":
-            self.it.tell(3)
         return wrong
+
+    def tell(self, story):
+        """Where it stands: who owes what, and how far each line has come."""
+        self.it.tell(3)
+        try:
+            for who, state, status in story.not_idle():
+                print(f"    {who} is {state} and not idle: {status}", flush=True)
+            for line in story.lines:
+                reached = [(t, len(self.it.events(t, line))) for t in CONTROL]
+                last = {t: [e["id"] for e in self.it.events(t, line)][-1:] for t in ("plans", "models")}
+                print(f"    {line}: {[r for r in reached if r[1]]} {last}", flush=True)
+        except Exception as e:
+            print(f"    and cannot be asked: {e!r}", flush=True)
 
     def compare(self, found):
         for line, facts in self.reference.items():
@@ -143,6 +157,9 @@ class Torture:
         if "verify" in self.it.command("help").stdout:
             p = self.it.command("verify", "--json", check=False)
             assert p.returncode == 0, f"relearn verify: {p.stdout}{p.stderr}"
+
+    def assert_committed(self):
+        wait(lambda: not behind(self.it), lambda: f"every position at its end: {behind(self.it)}", 20)
 
     def assert_nothing_crashed(self):
         bad = {i: c["last_signal"] for i, c in self.it.look().items() if c.get("last_signal") not in (0, None, signal.SIGKILL)}

@@ -12,6 +12,30 @@ PATIENCE_S = 45  # of one step: a takeover of a run, and one that is started aga
 CALM = {"window": {"predictions": 20}, "drift": {"metric": "psi", "threshold": 50}}
 
 
+WORK = {  # what each group's position is committed of
+    "ingest": ["datasets"],
+    "plan": ["snapshots", "drift", "commands", "models", "decisions", "deployments"],
+    "train": ["plans"],
+    "evaluate": ["models", "decisions"],
+    "gate": ["evaluations", "commands"],
+    "deploy": ["decisions", "health", "commands"],
+}
+
+
+def behind(it):
+    """Where a group's position is not the end of its topic: [(group, topic, partition, position, end)]."""
+    found = []
+    for agent, topics in WORK.items():
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": it.bus, "group.id": f"{it.prefix}{agent}", "log_level": 3})
+        parts = [confluent_kafka.TopicPartition(it.prefix + t, p) for t in topics for p in range(it.partitions)]
+        for at in consumer.committed(parts, timeout=30):
+            end = consumer.get_watermark_offsets(at, timeout=30)[1]
+            if end and at.offset != end:
+                found.append((agent, at.topic, at.partition, at.offset, end))
+        consumer.close()
+    return found
+
+
 class Files(http.server.ThreadingHTTPServer):
     """Serves a folder, as a data lake would."""
 

@@ -302,6 +302,7 @@ int artifacts_put_files_as(const struct artifacts *a, const struct artifact_file
     if (sync_files(files, n, err))
         return err_wrap(err, "artifact store");
     CLEANUP(close_fd) int lock = artifact__lock(a, LOCK_SH);
+    (void)lock; /* held until the end */
     for (size_t i = 0; i < n; i++) {
         CLEANUP_FREE char *path = artifact__path(a, files[i].digest);
 
@@ -345,6 +346,7 @@ int artifacts_put(const struct artifacts *a, const void *p, size_t n, char diges
     CLEANUP_FREE char *path = NULL;
     CLEANUP(close_fd) int lock = artifact__lock(a, LOCK_SH);
 
+    (void)lock; /* held until the end */
     digest_bytes(p, n, hex);
     path = artifact__path(a, hex);
     if (is_there(path, n)) {

@@ -53,6 +53,18 @@ static int64_t position(int64_t needed, int64_t next)
     return at < next - MONITOR_REREAD_MAX ? next - MONITOR_REREAD_MAX : at;
 }
 
+void monitor__read(struct part *p, int64_t offset, int64_t now_ms)
+{
+    enum { STEP_MS = MONITOR_REMEMBER_MS / (MONITOR_CHECKPOINTS - 1) };
+
+    if (p->n_read && now_ms - p->read[p->n_read - 1].read_ms < STEP_MS)
+        return;
+    while (p->n_read == MONITOR_CHECKPOINTS ||
+           (p->n_read > 1 && now_ms - p->read[1].read_ms >= MONITOR_REMEMBER_MS))
+        memmove(p->read, p->read + 1, --p->n_read * sizeof(*p->read));
+    p->read[p->n_read++] = (struct checkpoint){offset, now_ms};
+}
+
 static int64_t lower(int64_t a, int64_t b)
 {
     return a < 0 || (b >= 0 && b < a) ? b : a;
@@ -66,6 +78,8 @@ void monitor__commit(struct monitor *m, struct part *p)
         return;
     p->uncommitted = 0;
     predictions = windows_predictions_from(&p->windows);
+    if (p->n_read)
+        predictions = lower(predictions, p->read[0].offset);
     if (p->n_held)
         predictions = lower(predictions, p->held[0].ev->offset);
     labels = lower(windows_labels_from(&p->windows), join_oldest_offset(p->windows.join));

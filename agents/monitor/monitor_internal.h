@@ -19,7 +19,12 @@ enum {
     MONITOR_RETIRE_MS =
         60 * 1000, /* after a generation left service: what is still on its way has come */
     MONITOR_SETTLE_MS = 5 * 1000, /* without a label: then the topic has been read to its end */
-    MONITOR_COMMIT_EVERY = 64,    /* records between two looks at the position */
+    /* Predictions read within this time are read again after a restart, though their windows were
+       judged: one that comes again, because its acknowledgement was lost, is then known.  Its
+       writer sends it again after a minute at most; this is several times that. */
+    MONITOR_REMEMBER_MS = 5 * 60 * 1000,
+    MONITOR_CHECKPOINTS = 11,  /* offsets that are kept for it */
+    MONITOR_COMMIT_EVERY = 64, /* records between two looks at the position */
     MONITOR_ALERT_AGE_MS =
         24 * 3600 * 1000, /* an alert that was not given for a day helps nobody */
 };
@@ -27,6 +32,9 @@ enum {
 struct held { /* a prediction that cannot be counted yet */
     struct event *ev;
     int64_t since_ms; /* monotonic */
+};
+struct checkpoint { /* a prediction, and when it was read (monotonic) */
+    int64_t offset, read_ms;
 };
 struct part { /* one partition of predictions and labels */
     int partition;
@@ -36,6 +44,8 @@ struct part { /* one partition of predictions and labels */
     int64_t next_prediction, next_label; /* offsets; 0: nothing has been read */
     int64_t label_read_ms;               /* monotonic; of the newest label, or of the beginning */
     int64_t label_time_ms;               /* event time that labels have come to */
+    struct checkpoint read[MONITOR_CHECKPOINTS];
+    size_t n_read;
     unsigned uncommitted;
 };
 struct watch { /* one generation of a line */
@@ -66,6 +76,7 @@ struct part *monitor__part(struct monitor *m, int partition);
 struct watched *monitor__watched(struct monitor *m, struct unit *u);
 struct watch *monitor__watch(struct watched *w, int64_t generation); /* NULL: none */
 void monitor__watched_free(struct monitor *m, struct unit *u);
+void monitor__read(struct part *p, int64_t offset, int64_t now_ms); /* a prediction */
 void monitor__commit(struct monitor *m, struct part *p);
 /* monitor_stream.c */
 void monitor__prediction(struct monitor *m, struct event *ev); /* takes ev */

@@ -258,6 +258,7 @@ void monitor__prediction(struct monitor *m, struct event *ev)
     struct part *p = monitor__part(m, ev->partition);
 
     p->next_prediction = ev->offset + 1;
+    monitor__read(p, ev->offset, clk_mono_ms(agent_clk(m->a)));
     if (!is_counted(r->role))
         event_free(ev);
     else if (try_take(m, p, ev))

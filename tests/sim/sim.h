@@ -113,6 +113,7 @@ enum sim_item_kind {
     ITEM_ASTRAY,
     ITEM_REPEAT, /* inputs up to here */
     ITEM_CRASH,
+    ITEM_AMBUSH,
     ITEM_STOP,
     ITEM_PAUSE,
     ITEM_CUT,
@@ -145,6 +146,7 @@ struct sim_plan {
 void sim_plan_make(uint64_t seed, struct sim_plan *ret);
 void sim_plan_print(const struct sim_plan *p, FILE *to);
 void sim_item_do(const struct sim_item *it);
+bool sim_input_do(const struct sim_item *it); /* false: it is a fault */
 const char *sim_item_str(enum sim_item_kind k);
 const char *sim_pipeline_text(int variant, int version, struct arena *arena);
 
@@ -159,18 +161,38 @@ enum sim_mutant {
     MUTANT_COMMIT_EARLY,
     MUTANT_WORDS_FIRST,
     MUTANT_ROWS_TWICE,
-    MUTANT_NO_FENCE,
+    MUTANT_STREAM_EARLY,
     MUTANT_NO_RESULT,
-    MUTANT_LOST_AFTER_ACK,
+    MUTANT_NOT_READ_BACK,
     MUTANT_COUNT
 };
 const char *sim_mutant_str(enum sim_mutant m);
+
+/* A crash that waits for its moment: the next time that an event of this kind is there. */
+enum sim_moment {
+    MOMENT_SENT = 0,
+    MOMENT_LANDED,
+    MOMENT_TOLD,
+    MOMENT_READ,
+    MOMENT_COMMITTED,
+    MOMENTS
+};
+void sim_moment(enum sim_moment m, enum record r, struct sim_proc *p);
+struct sim_ambush {
+    bool is_set;
+    enum sim_moment moment;
+    enum record record;
+    int64_t down_us;
+    int cache; /* what becomes of the victim's */
+};
+enum { SIM_AMBUSHES = 4 };
 
 /* ---- one history ---- */
 struct sim_stats {
     uint64_t histories, steps, events, generations, runs, predictions, restarts;
     uint64_t items[ITEM_KINDS];
-    uint64_t in_flight[ITEM_KINDS][SIM_TOPICS]; /* fault x event on its way or just read */
+    uint64_t in_flight[ITEM_KINDS][SIM_TOPICS]; /* fault x event sent and not read by all */
+    uint64_t ambushed[MOMENTS][SIM_TOPICS];
 };
 struct sim_state {
     const struct sim_plan *plan;
@@ -187,6 +209,7 @@ struct sim_state {
     int64_t store_trouble_until_us;
     int store_trouble; /* per mille of calls */
     int64_t last_append_us;
+    struct sim_ambush ambushes[SIM_AMBUSHES];
     enum sim_mutant mutant;
     int verbose;
     char wrong[600]; /* the first thing that is not as it should be */
@@ -206,6 +229,7 @@ void sim_bus_reset(void);
 void sim_send_begin(const struct sim_proc *p); /* a new life */
 void sim_group_silent(struct sim_proc *p);     /* from now on, for a while */
 int64_t sim_committed(const char *agent, enum record r, int partition); /* -1: none */
+bool sim_is_unread(enum record r);
 size_t sim_sending(size_t by_topic[SIM_TOPICS]); /* on their way to the log */
 /* sim_artifact.c, sim_store.c, sim_job.c, sim_codec.c */
 bool sim_artifact_has(const char *digest);

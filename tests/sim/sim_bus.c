@@ -114,6 +114,7 @@ static void on_fetch(void *ctx)
     while (c->next < to && is_reading(b, c)) {
         struct bus_message m = *log->items[c->next++]->m;
         b->stats.received++;
+        sim_moment(MOMENT_READ, f->record, b->proc);
         b->cb.on_message(b->cb.ctx, &m);
     }
     int64_t end = (int64_t)log->n;
@@ -155,7 +156,8 @@ static void commit(struct bus *b, enum record r, int p)
         return;
     at->offset = c->commit;
     c->committed = c->commit;
-    sim_check_commit(b->proc->spec->name, (enum record)r, p, at->offset);
+    sim_moment(MOMENT_COMMITTED, r, b->proc);
+    sim_check_commit(b->proc->spec->name, r, p, at->offset);
 }
 
 static void commit_all(struct bus *b)
@@ -199,6 +201,8 @@ static void on_commit_tick(void *ctx)
 void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset)
 {
     struct sim_cursor *c = &b->cursors[sim_record_of(topic)][partition];
+    if (sim.mutant == MUTANT_STREAM_EARLY && c->next > next_offset)
+        next_offset = c->next;
     if (c->commit == next_offset)
         return;
     c->commit = next_offset;
@@ -411,4 +415,14 @@ void bus_stats(const struct bus *b, struct bus_stats *ret)
 int bus_partition_of(const void *key, size_t n, int partitions)
 {
     return (int)(hash64(key, n, 0) % (uint64_t)partitions);
+}
+
+/* Is there somebody who has not read all of a topic? */
+bool sim_is_unread(enum record r)
+{
+    for (const struct bus *b = sim_buses; b; b = b->next)
+        for (int p = 0; p < sim.plan->partitions; p++)
+            if (b->cursors[r][p].is_assigned && b->cursors[r][p].next < (int64_t)sim.log[r][p].n)
+                return true;
+    return false;
 }

@@ -312,6 +312,8 @@ static void orphan_of(struct job *j)
     o->parent = NULL;
     o->loop = NULL;
     o->limit = NULL;
+    if (o->end == END_HANGS) /* nobody is there to end it */
+        o->end = END_DIES;
     o->next = sim_after(NULL, j->next->at_us - sim.now_us, TICK_WORLD, j->next->fn, o);
     o->next->slot = &o->next;
     jobs[at] = o;

@@ -67,7 +67,7 @@ static void trace_entry(const struct sim_entry *e)
         what = ((const struct deployment_changed *)e->rec)->kind;
     else if (e->record == RECORD_OPERATOR_COMMANDED)
         what = ((const struct operator_commanded *)e->rec)->command;
-    sim_trace("append %s[%d]@%lld key=%s id=%.8s cause=%.8s by=%s %s", record_topic(e->record),
+    sim_trace("append %s[%d]@%lld key=%s id=%.12s cause=%.12s by=%s %s", record_topic(e->record),
               e->partition, (long long)e->offset, e->key, e->id ? e->id : "-",
               e->cause ? e->cause : "-", p ? p->name : "world", what);
 }

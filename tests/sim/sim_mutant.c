@@ -17,9 +17,9 @@ static const char *const NAMES[] = {
     [MUTANT_COMMIT_EARLY] = "commit-on-read",
     [MUTANT_WORDS_FIRST] = "words-before-bytes",
     [MUTANT_ROWS_TWICE] = "rows-twice",
-    [MUTANT_NO_FENCE] = "no-fence",
+    [MUTANT_STREAM_EARLY] = "streams-committed-on-read",
     [MUTANT_NO_RESULT] = "no-result-kept",
-    [MUTANT_LOST_AFTER_ACK] = "acts-on-what-it-sent",
+    [MUTANT_NOT_READ_BACK] = "acts-on-what-it-sent",
 };
 
 const char *sim_mutant_str(enum sim_mutant m)
@@ -39,6 +39,9 @@ void __real_agent_touch_all(struct agent *a);
 void __wrap_agent_touch_all(struct agent *a);
 bool __real_join_knows(const struct join *j, const char *prediction);
 bool __wrap_join_knows(const struct join *j, const char *prediction);
+
+int __real_agent_emit(struct agent *a, struct unit *u, const struct emission *e, struct err *err);
+int __wrap_agent_emit(struct agent *a, struct unit *u, const struct emission *e, struct err *err);
 
 /* Whatever base it says, it is taken to be on the current one. */
 static void rebase(const struct line *l, struct event *ev)
@@ -113,4 +116,34 @@ void __wrap_agent_touch_all(struct agent *a)
 bool __wrap_join_knows(const struct join *j, const char *prediction)
 {
     return sim.mutant != MUTANT_ROWS_TWICE && __real_join_knows(j, prediction);
+}
+
+/* What it sent is taken for what the log says. */
+static void believe(struct unit *u, const struct emission *e)
+{
+    CLEANUP(buf_fini) struct buf value = {0};
+    char id[ID_SIZE];
+    sim_encode(e->record, e->rec, &value);
+    struct event *ev = xcalloc(1, sizeof(*ev));
+    id_from_cause(record_topic(e->record), e->cause ? e->cause->id : "", e->about ? e->about : "",
+                  id);
+    *ev = (struct event){.type = e->record,
+                         .rec = sim_decode(e->record, buf_slice(&value)),
+                         .partition = u->partition,
+                         .offset = -1};
+    ev->id = arena_strdup(&ev->arena, id);
+    ev->cause = arena_strdup(&ev->arena, e->cause ? e->cause->id : NULL);
+    ev->correlation = ev->id;
+    ev->key = arena_strdup(&ev->arena, u->key);
+    __real_line_fold(u->line, ev);
+}
+
+int __wrap_agent_emit(struct agent *a, struct unit *u, const struct emission *e, struct err *err)
+{
+    if (__real_agent_emit(a, u, e, err))
+        return -1;
+    if (sim.mutant == MUTANT_NOT_READ_BACK && agent__input_of(a, e->record) &&
+        record_is_line_keyed(e->record) && e->record != RECORD_DATASET_INGESTED)
+        believe(u, e);
+    return 0;
 }

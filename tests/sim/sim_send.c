@@ -61,6 +61,7 @@ static void tell(void *ctx)
         else
             b->stats.delivered++;
         sim.current = b->proc;
+        sim_moment(MOMENT_TOLD, s->a.record, b->proc);
         if (s->fn)
             s->fn(s->ctx, s->err.code ? &s->err : NULL, s->partition, s->offset);
     }
@@ -77,6 +78,8 @@ static int64_t land(struct sim_sent *s, struct sim_proc *p)
         return LOST_MS * SIM_MS;
     }
     const struct sim_entry *e = sim_append(&s->a);
+    if (p)
+        sim_moment(MOMENT_LANDED, s->a.record, p);
     s->partition = e->partition;
     s->offset = e->offset;
     if (is_rough && sim_chance(p, noise->doubled))
@@ -159,6 +162,7 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
     b->n_sent++;
     b->stats.produced++;
     sending[r]++;
+    sim_moment(MOMENT_SENT, r, b->proc);
     sim_after(NULL, arrival_us(b, r) - sim.now_us, TICK_WORLD, arrive, s);
     return 0;
 }

@@ -225,8 +225,25 @@ static void on_item(void *ctx)
     sim_item_do(it);
 }
 
+/* Made before the first history, so that it is like the others. */
+static void make_key(void)
+{
+    static bool is_made;
+    CLEANUP_FREE char *folder = fsx_join(data_dir(), "keys");
+    CLEANUP_FREE char *path = fsx_join(folder, "train.key");
+    struct sign_key *key = NULL;
+    struct err err = {0};
+    if (is_made)
+        return;
+    is_made = true;
+    if (fsx_mkdirs(folder, &err) || sign_key_load(path, &key, &err))
+        sim_wrong("%s", err.msg);
+    sign_key_free(key);
+}
+
 static void begin(const struct sim_plan *plan)
 {
+    make_key();
     sim_bus_reset();
     sim_artifact_reset();
     sim_store_reset();

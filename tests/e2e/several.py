@@ -156,7 +156,7 @@ class Crowd:
         for p in self.extras:
             p.kill()
             p.wait()
-        self.it.command("scale", *all_of(1).split(","), "serve=2")
+        self.it.command("scale", *all_of(1).replace("serve=1", "serve=2").split(","))
         self.it.await_ready()
 
 

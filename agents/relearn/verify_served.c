@@ -71,7 +71,7 @@ static void snapshots(struct check *c, const struct chain *ch)
         else if (!verify__is(s->status, "accepted") || !verify__is(s->snapshot, ref->snapshot))
             verify__refute(c, VERIFY_PROMOTIONS, ch->deployment, "roll back: `relearn rollback`",
                            "learned from snapshot %s, and event %s is %s with %s",
-                           verify__short(ref->snapshot), e->ev->id, verify__short(s->status),
+                           verify__short(ref->snapshot), ref->event, verify__short(s->status),
                            verify__short(s->snapshot));
     }
     if (!p->snapshots.n)
@@ -111,19 +111,23 @@ static void promotion(struct check *c, const struct verify_event *e)
     verify__looked(c, VERIFY_PROMOTIONS, e);
     ch.decision = verify__find(c->l, RECORD_GATE_DECIDED, d->decision);
     g = ch.decision ? ch.decision->ev->rec : NULL;
-    if (!step(c, &ch, ch.decision, "decision", d->decision, g ? g->run : NULL, g ? g->model : NULL))
+    if (!step(c, &ch, ch.decision, "decision", d->decision, g ? g->run : NULL,
+              g ? g->model : NULL) ||
+        !g)
         return;
     ch.evaluation = verify__find(c->l, RECORD_MODEL_EVALUATED, g->evaluation);
     m = ch.evaluation ? ch.evaluation->ev->rec : NULL;
     if (!step(c, &ch, ch.evaluation, "evaluation", g->evaluation, m ? m->run : NULL,
-              m ? m->model : NULL))
+              m ? m->model : NULL) ||
+        !m)
         return;
     ch.model = verify__find(c->l, RECORD_TRAINING_FINISHED, m->model_event);
     f = ch.model ? ch.model->ev->rec : NULL;
-    if (!step(c, &ch, ch.model, "result", m->model_event, f ? f->run : NULL, f ? f->model : NULL))
+    if (!step(c, &ch, ch.model, "result", m->model_event, f ? f->run : NULL, f ? f->model : NULL) ||
+        !f)
         return;
     ch.plan = verify__find(c->l, RECORD_TRAINING_PLANNED, d->run);
-    if (!step(c, &ch, ch.plan, "run", d->run, ch.plan ? ch.plan->ev->id : NULL, NULL))
+    if (!step(c, &ch, ch.plan, "run", d->run, ch.plan ? ch.plan->ev->id : NULL, NULL) || !ch.plan)
         return;
     compared_with(c, &ch);
     snapshots(c, &ch);

@@ -67,8 +67,8 @@ static size_t unpack_headers(struct slice in, struct bus_header *headers)
         uint32_t name_n, value_n;
         memcpy(&name_n, in.p + at, sizeof(name_n));
         at += sizeof(name_n);
-        if (name_n == 0 || at + name_n + sizeof(value_n) > in.n)
-            break;
+        if (name_n == 0 || at + name_n + sizeof(value_n) > in.n || in.p[at + name_n - 1] != '\0')
+            break; /* damaged */
         headers[n].name = in.p + at;
         at += name_n;
         memcpy(&value_n, in.p + at, sizeof(value_n));

@@ -31,6 +31,17 @@ struct envelope {
     int hops;
 };
 
+/* A W3C traceparent of version 00: 00-<32 hex digits>-<16>-<2>. */
+static bool is_trace(const char *s)
+{
+    static const char shape[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+
+    for (size_t i = 0; i < sizeof(shape) - 1; i++)
+        if (shape[i] == 'h' ? !strchr("0123456789abcdef", s[i]) || !s[i] : s[i] != shape[i])
+            return false;
+    return true;
+}
+
 static void headers_of(struct agent *a, const struct envelope *e, struct header_set *h)
 {
     struct arena *mem = &h->arena;
@@ -38,7 +49,7 @@ static void headers_of(struct agent *a, const struct envelope *e, struct header_
     clk_format(clk_unix_us(a->clk), time);
     const char *correlation = e->correlation ? e->correlation : e->id;
     id_to_trace(correlation, trace);
-    if (e->trace && strlen(e->trace) >= 55 && e->trace[2] == '-' && e->trace[35] == '-')
+    if (e->trace && is_trace(e->trace))
         snprintf(trace, sizeof(trace), "%.32s",
                  e->trace + 3); /* an outside tracer's trace goes on */
     id_to_span(e->id, span);

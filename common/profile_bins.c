@@ -92,9 +92,13 @@ static size_t boundary(const float *v, size_t n, size_t before, size_t target)
 
 static void constant(const float *v, struct profile_column *c, int64_t present)
 {
-    c->n_edges = 2; /* below, the value itself, above: a constant that changes is seen */
+    float above = nextafterf(v[0], INFINITY);
+
+    /* below, the value itself, above: a constant that changes is seen.  Nothing is above the
+     * largest. */
+    c->n_edges = isfinite(above) ? 2 : 1;
     c->edges[0] = (double)v[0];
-    c->edges[1] = (double)nextafterf(v[0], INFINITY);
+    c->edges[1] = (double)above;
     c->bins[0] = c->bins[2] = 0;
     c->bins[1] = present;
 }

@@ -73,15 +73,17 @@ static int take_numbers(const struct json *array, size_t max, double *ret, size_
     return 0;
 }
 
-static int take_counts(const struct json *array, size_t n, int64_t *ret, const char *what,
-                       struct err *err)
+/* Counts of values that are there: `present` in all at most. */
+static int take_counts(const struct json *array, size_t n, int64_t present, int64_t *ret,
+                       const char *what, struct err *err)
 {
     if (!json_is_array(array) || json_len(array) != n)
         return bad(err, what);
     for (size_t i = 0; i < n; i++) {
         ret[i] = json_int(json_at(array, i), -1);
-        if (ret[i] < 0)
+        if (ret[i] < 0 || ret[i] > present)
             return bad(err, what);
+        present -= ret[i];
     }
     return 0;
 }
@@ -94,7 +96,8 @@ static int take_numeric(const struct json *column, struct profile_column *c, str
     for (size_t i = 1; i < c->n_edges; i++)
         if (!(c->edges[i - 1] < c->edges[i]))
             return bad(err, "edges");
-    return take_counts(json_get(column, "bins"), c->n_edges + 1, c->bins, "bins", err);
+    return take_counts(json_get(column, "bins"), c->n_edges + 1, c->count - c->missing, c->bins,
+                       "bins", err);
 }
 
 static int take_column(const struct json *column, struct profile_column *c, struct err *err)
@@ -121,8 +124,8 @@ static int take_column(const struct json *column, struct profile_column *c, stru
     if (take_numbers(json_get(column, "hitters"), PROFILE_HITTERS, c->hitters, &c->n_hitters,
                      "hitters", err))
         return -1;
-    return take_counts(json_get(column, "hitter_counts"), c->n_hitters, c->hitter_counts,
-                       "hitter_counts", err);
+    return take_counts(json_get(column, "hitter_counts"), c->n_hitters, c->count - c->missing,
+                       c->hitter_counts, "hitter_counts", err);
 }
 
 int profile_from_json(const struct json *j, struct profile **ret, struct err *err)
@@ -135,6 +138,8 @@ int profile_from_json(const struct json *j, struct profile **ret, struct err *er
         return bad(err, "format");
     if (!json_is_array(columns) || n > COLUMNS_MAX)
         return bad(err, "columns");
+    if (json_get_int(j, "rows", 0) < 0)
+        return bad(err, "rows");
     p = xcalloc(1, sizeof(*p));
     p->rows = json_get_int(j, "rows", 0);
     p->n_columns = n;

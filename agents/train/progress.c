@@ -81,7 +81,7 @@ bool progress_scrape(const char *line, struct progress *ret)
     if (line[0] == '[' && isdigit((unsigned char)line[1])) {
         int64_t round = strtoll(line + 1, &stop, 10);
 
-        if (*stop != ']')
+        if (*stop != ']' || round == INT64_MAX)
             return false;
         p.round = round + 1; /* XGBoost counts from 0 */
         is_found = true;

@@ -1,4 +1,5 @@
 /* Expected values: NumPy 2.4.6 (mean, std, sort, searchsorted, unique). */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -284,6 +285,28 @@ static void json_keeps_everything(void **state)
     buf_fini(&text);
 }
 
+static void the_profile_of_the_largest_constant_can_be_read(void **state)
+{
+    static const char *const names[] = {"a"};
+    static const bool category[] = {false};
+    static const float rows[] = {FLT_MAX, FLT_MAX};
+    struct profiler *r = profiler_new(names, category, 1, 1);
+    struct profile *p, *back = NULL;
+    struct json *j;
+    struct err err;
+
+    (void)state;
+    profiler_add(r, rows, 2);
+    p = profiler_finish(r);
+    j = profile_to_json(p);
+    assert_int_equal(profile_from_json(j, &back, &err), 0);
+    assert_int_equal(profile_bin_of(&back->columns[0], (double)FLT_MAX), 1);
+    assert_int_equal(back->columns[0].bins[1], 2);
+    json_free(j);
+    profile_free(p);
+    profile_free(back);
+}
+
 static void damaged_json_is_an_error(void **state)
 {
     static const char *const texts[] = {
@@ -303,6 +326,15 @@ static void damaged_json_is_an_error(void **state)
         "{\"format\":\"relearn/profile/"
         "1\",\"columns\":[{\"name\":\"a\",\"kind\":\"category\",\"count\":1,"
         "\"missing\":0,\"hitters\":[1],\"hitter_counts\":[]}]}",
+        /* more values than there are, so many that their sum has no room */
+        "{\"format\":\"relearn/profile/"
+        "1\",\"columns\":[{\"name\":\"a\",\"kind\":\"category\",\"count\":9,"
+        "\"missing\":0,\"hitters\":[1,2],\"hitter_counts\":[9223372036854775807,"
+        "9223372036854775807]}]}",
+        "{\"format\":\"relearn/profile/"
+        "1\",\"columns\":[{\"name\":\"a\",\"kind\":\"number\",\"count\":9,"
+        "\"missing\":2,\"edges\":[1],\"bins\":[4,4]}]}",
+        "{\"format\":\"relearn/profile/1\",\"rows\":-1,\"columns\":[]}",
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -332,6 +364,7 @@ int main(void)
         cmocka_unit_test(the_same_rows_give_the_same_profile),
         cmocka_unit_test(nothing_and_all_missing_have_no_numbers),
         cmocka_unit_test(json_keeps_everything),
+        cmocka_unit_test(the_profile_of_the_largest_constant_can_be_read),
         cmocka_unit_test(damaged_json_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

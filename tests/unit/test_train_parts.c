@@ -255,6 +255,7 @@ static void lines_of_other_trainers_are_understood(void **state)
         {"loading data", "", false, 0, 0},
         {"path=/tmp/x", "", false, 0, 0},
         {"[x]", "", false, 0, 0},
+        {"[9223372036854775807]\tx:1", "", false, 0, 0}, /* nothing comes after it */
         {"", "", false, 0, 0},
         {"x=nan", "", false, 0, 0},
     };

@@ -40,7 +40,7 @@ static void waiting_add(struct train_self *self, const char *line)
     (*end)->line = xstrdup(line);
 }
 
-static void waiting_remove(struct train_self *self, const char *line)
+static bool waiting_remove(struct train_self *self, const char *line)
 {
     for (struct waiting **at = &self->waiting; *at; at = &(*at)->next) {
         struct waiting *gone = *at;
@@ -50,16 +50,22 @@ static void waiting_remove(struct train_self *self, const char *line)
         *at = gone->next;
         free(gone->line);
         free(gone);
-        return;
+        return true;
     }
+    return false;
+}
+
+static bool is_place_free(struct agent *a)
+{
+    return ((struct train_self *)agent_self(a))->n_running <
+           (size_t)conf_int(agent_conf(a), "jobs");
 }
 
 bool train__has_place(struct agent *a, const char *line)
 {
     struct train_self *self = agent_self(a);
 
-    if (self->n_running < (size_t)conf_int(agent_conf(a), "jobs") &&
-        (!self->waiting || strcmp(self->waiting->line, line) == 0)) {
+    if (is_place_free(a) && (!self->waiting || strcmp(self->waiting->line, line) == 0)) {
         waiting_remove(self, line);
         return true;
     }
@@ -81,6 +87,12 @@ static void next_in_queue(struct agent *a)
         }
         waiting_remove(self, self->waiting->line);
     }
+}
+
+void train__leave_queue(struct agent *a, const char *line)
+{
+    if (waiting_remove(agent_self(a), line) && is_place_free(a))
+        next_in_queue(a);
 }
 
 /* ---- folders ---- */

@@ -68,11 +68,12 @@ static bool is_too_early(struct agent *a, struct unit *u, const char *run)
 }
 
 static int start_if_free(struct agent *a, struct unit *u, const struct train_owed *owed,
-                         struct err *err)
+                         bool *ret_asks, struct err *err)
 {
-    if (agent_is_stopping(a) || is_too_early(a, u, owed->plan->id) || !train__has_place(a, u->key))
+    if (agent_is_stopping(a) || is_too_early(a, u, owed->plan->id))
         return 0;
-    return train__start(a, u, owed->plan, owed->attempt, err);
+    *ret_asks = true;
+    return train__has_place(a, u->key) ? train__start(a, u, owed->plan, owed->attempt, err) : 0;
 }
 
 /* A run that plan has closed meanwhile (expired) need not go on. */
@@ -89,7 +90,8 @@ static void cancel_closed(struct agent *a, const struct unit *u)
         }
 }
 
-static int reconcile(struct agent *a, struct unit *u, struct err *err)
+/* *ret_asks: it has asked for a place to run in. */
+static int do_owed(struct agent *a, struct unit *u, bool *ret_asks, struct err *err)
 {
     const struct event *plan = u->line->in_flight;
     const struct train_unit *own = train__unit(u);
@@ -113,7 +115,17 @@ static int reconcile(struct agent *a, struct unit *u, struct err *err)
         return 0;
     if (emit_result(a, u, plan, &is_found, err))
         return -1;
-    return is_found || here ? 0 : start_if_free(a, u, &owed, err);
+    return is_found || here ? 0 : start_if_free(a, u, &owed, ret_asks, err);
+}
+
+static int reconcile(struct agent *a, struct unit *u, struct err *err)
+{
+    bool asks = false;
+    int rc = do_owed(a, u, &asks, err);
+
+    if (!asks)
+        train__leave_queue(a, u->key);
+    return rc;
 }
 
 static bool is_answered(struct agent *a, struct unit *u, const struct event *ev)
@@ -137,7 +149,7 @@ static void drop(struct agent *a, struct unit *u)
 {
     struct train_unit *own = u->self;
 
-    (void)a;
+    train__leave_queue(a, u->key);
     if (own) {
         free(own->beat_run);
         free(own->retry_run);

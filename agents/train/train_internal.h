@@ -63,6 +63,8 @@ struct running *train__running(struct agent *a, const char *run);
 int train__start(struct agent *a, struct unit *u, const struct event *plan, int64_t attempt,
                  struct err *err);
 bool train__has_place(struct agent *a, const char *line); /* queues the line when not */
+/* It wants no place now (its run is over, or somebody else's): nobody waits behind it. */
+void train__leave_queue(struct agent *a, const char *line);
 void train__cancel(struct running *r);
 void train__kill_all(struct agent *a); /* at the end: returns when all are reaped */
 

@@ -14,6 +14,7 @@
 
 #include "agents/train/owed.h"
 #include "agents/train/train.h"
+#include "agents/train/train_internal.h"
 #include "common/fsx.h"
 #include "tests/support/fakebus/fake_bus.c"
 #include "tests/support/sample_run.h"
@@ -25,6 +26,7 @@ struct fixture {
     struct codec *codec;
     struct agent *agents[INSTANCES];
     const char *trainer; /* --trainer */
+    const char *line;    /* that is told of */
     int64_t awaited;
     int n_dirs;
 };
@@ -42,7 +44,7 @@ static void begin(struct fixture *f, const char *train)
 {
     struct err err = {0};
 
-    *f = (struct fixture){0};
+    *f = (struct fixture){.line = "sample"};
     fake_bus_faults = (struct fake_faults){0};
     fake_bus_reset();
     sample_run_init(&f->s, TASK_BINARY, train);
@@ -125,13 +127,13 @@ static void append(struct fixture *f, enum record r, const void *rec, const char
 
     if (codec_encode(f->codec, r, rec, &value, &err))
         fail_msg("%s", err.msg);
-    fake_bus_append(topic_of(f, r), 0, slice_str("sample"), buf_slice(&value), headers,
+    fake_bus_append(topic_of(f, r), 0, slice_str(f->line), buf_slice(&value), headers,
                     cause ? 2 : 1);
 }
 
 static void plan(struct fixture *f, const char *id, int64_t base)
 {
-    const struct training_planned p = {.line = "sample",
+    const struct training_planned p = {.line = f->line,
                                        .kind = "requested",
                                        .base = base,
                                        .run = id,
@@ -148,7 +150,7 @@ static void plan(struct fixture *f, const char *id, int64_t base)
 
 static void close_run(struct fixture *f, const char *run, const char *id)
 {
-    const struct training_planned p = {.line = "sample",
+    const struct training_planned p = {.line = f->line,
                                        .kind = "closed",
                                        .base = ABSENT_I64,
                                        .run = run,
@@ -162,7 +164,7 @@ static void close_run(struct fixture *f, const char *run, const char *id)
 
 static void beat(struct fixture *f, const char *run, const char *instance, const char *phase)
 {
-    const struct training_progressed p = {.line = "sample",
+    const struct training_progressed p = {.line = f->line,
                                           .run = run,
                                           .attempt = 1,
                                           .instance = instance,
@@ -431,6 +433,36 @@ static void a_closed_run_is_given_up(void **state)
     end(&f);
 }
 
+static bool has_queue(void *ctx)
+{
+    return ((struct train_self *)agent_self(((struct fixture *)ctx)->agents[0]))->waiting;
+}
+
+static void a_line_that_need_not_wait_any_more_lets_others_pass(void **state)
+{
+    const struct training_finished rival = {
+        .line = "second", .run = "run2", .attempt = 1, .status = "failed", .reason = "x"};
+    struct fixture f;
+
+    (void)state;
+    begin(&f, SLOW);
+    use_slow_trainer(&f);
+    plan(&f, "run1", 0);
+    start_agent(&f, 0);
+    assert_true(loop_until(f.s.job.loop, has_begun, NULL, WAIT_MS));
+    f.line = "second";
+    plan(&f, "run2", 0);
+    assert_true(loop_until(f.s.job.loop, has_queue, &f, WAIT_MS));
+    append(&f, RECORD_TRAINING_FINISHED, &rival, "rivals", "run2");
+    tmpdir_write_str(&f.s.dir, "go", "");
+    f.awaited = 2;
+    assert_true(loop_until(f.s.job.loop, has_results, &f, WAIT_MS));
+    f.line = "third";
+    plan(&f, "run3", 0);
+    await_results(&f, 3);
+    end(&f);
+}
+
 static void stopped(void *ctx)
 {
     *(bool *)ctx = true;
@@ -533,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_killed_instances_run_is_taken_up_by_its_successor),
         cmocka_unit_test(a_run_that_was_handed_over_is_taken_up_at_once),
         cmocka_unit_test(a_closed_run_is_given_up),
+        cmocka_unit_test(a_line_that_need_not_wait_any_more_lets_others_pass),
         cmocka_unit_test(a_stop_lets_the_run_finish),
         cmocka_unit_test(faults_of_the_bus_change_nothing),
         cmocka_unit_test(a_spare_takes_the_next_run_and_trains_the_same_bytes),

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,8 @@ from torture_table import Table  # noqa: E402
 SEED = int(os.environ.get("RELEARN_TEST_SEED") or 1)
 SAMPLE_S = 60  # of faults, in `make test`
 JOBS = int(os.environ.get("TORTURE_JOBS") or 1)  # installations at once
-RUNS_EACH = 60  # of one installation: its logs grow, and every agent reads them again when it is started
+TOGETHER = int(os.environ.get("TORTURE_TOGETHER") or 1)  # faults in one telling
+RUNS_EACH = 60  # tellings of one installation: its logs grow, and every agent reads them again when it is started
 
 
 def planned(torture, rng):
@@ -55,26 +57,50 @@ class Runner:
     def __init__(self, plan, table, until):
         self.plan, self.table, self.until = list(plan), table, until
         self.lock = threading.Lock()
-        self.errors = []
+        self.errors, self.again, self.together = [], set(), []
 
     def next(self):
+        """What is suffered in one telling: of different processes, one that is stopped at most."""
         with self.lock:
-            return self.plan.pop(0) if self.plan and time.monotonic() < self.until else None
+            taken = []
+            if self.plan and self.plan[0] in self.again:
+                return [self.plan.pop(0)]
+            for fault in self.plan if time.monotonic() < self.until else []:
+                is_other = fault.process not in {f.process for f in taken}
+                if fault not in self.again and is_other and not (fault.kind == "stop" and any(f.kind == "stop" for f in taken)):
+                    taken.append(fault)
+                if len(taken) == TOGETHER:
+                    break
+            for fault in taken:
+                self.plan.remove(fault)
+            return taken
 
     def work(self):
         try:
-            fault = self.next()
-            while fault:
+            faults = self.next()
+            while faults:
                 with Torture() as t:
                     for _ in range(RUNS_EACH):
-                        found = t.suffer(fault)
-                        with self.lock:
-                            self.table.add(fault, found)
-                        fault = self.next()
-                        if t.is_broken or not fault:
+                        self.judge(faults, *t.suffer(faults))
+                        faults = self.next()
+                        if t.is_broken or not faults:
                             break
         except Exception as e:
             self.errors.append(e)
+
+    def judge(self, faults, found, wrong):
+        """What went wrong with several is tried with each alone; what was not met is tried at the first pass."""
+        with self.lock:
+            alone = [f for f in faults if f not in self.again and (found[f] or (wrong and len(faults) > 1))]
+            for fault in faults:
+                if fault not in alone:
+                    self.table.add(fault, found[fault] or wrong)
+            if wrong and len(faults) > 1:
+                self.together.append((faults, wrong))
+            for fault in alone:
+                fault = replace(fault, nth=1) if found[fault] and fault.nth else fault
+                self.again.add(fault)
+                self.plan.append(fault)
 
     def run(self):
         signal.signal(signal.SIGTERM, lambda *_: self.plan.clear())  # its installations end with it
@@ -97,7 +123,10 @@ def main():
         table.expect(first.all_points(), plan)
     everything = words == ["all"]
     plan = plan if everything or not words else [parse(w) for w in words]
-    Runner(plan, table, time.monotonic() + SAMPLE_S if not words else math.inf).run()
+    runner = Runner(plan, table, time.monotonic() + SAMPLE_S if not words else math.inf)
+    runner.run()
+    for faults, wrong in runner.together:
+        print(f"went wrong together: {' '.join(map(str, faults))}: {wrong}", flush=True)
     table.write(is_summary=everything)
     print(table.last_line(), flush=True)
     return 1 if table.failed else 0

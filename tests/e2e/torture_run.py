@@ -99,35 +99,38 @@ class Torture:
 
     # ---- one run
 
-    def suffer(self, fault):
-        """None, "not met", or what was wrong."""
-        control = Control(self.folder, fault.process)
-        before, story, begin = control.fired, self.story(), time.monotonic()
-        watcher = Watcher(self.it, fault, control, before) if fault.kind == "stop" else None
+    def suffer(self, faults):
+        """Faults of different processes within one telling. Returns {fault: None or "not met"}, and what was wrong or None."""
+        controls = {f: Control(self.folder, f.process) for f in faults}
+        before = {f: c.fired for f, c in controls.items()}
+        story, begin = self.story(), time.monotonic()
+        watchers = [Watcher(self.it, f, controls[f], before[f]) for f in faults if f.kind == "stop"]
         wrong = None
         try:
-            control.arm(fault.point, fault.kind, fault.nth or 1)
-            if not fault.nth:
-                self.it.kill(fault.process)
+            for fault, control in controls.items():
+                control.arm(fault.point, fault.kind, fault.nth or 1)
+                if not fault.nth:
+                    self.it.kill(fault.process)
             wrong = self.compare(story.tell())
-            if control.fired == before:
-                wrong = "not met"
-            else:
+            if not wrong:
                 self.verify()
                 self.assert_nothing_crashed()
-                if control.points[fault.point][1] == "commit":
+                if any(controls[f].points[f.point][1] == "commit" for f in faults):
                     self.assert_committed()
         except Exception as e:
             wrong = trim(e) if isinstance(e, AssertionError) else repr(e)
-            self.is_broken = True  # what goes on in there is not this fault's only
+            self.is_broken = True  # what goes on in there is not these faults' only
             self.tell(story)
         finally:
-            control.disarm()
-            if watcher:
+            for control in controls.values():
+                control.disarm()
+            for watcher in watchers:
                 watcher.end()
             self.it.end_extra()
-        print(f"{time.monotonic() - begin:6.2f}s  {fault}: {wrong or 'ok'}", flush=True)
-        return wrong
+        found = {f: None if controls[f].fired > before[f] else "not met" for f in faults}
+        said = [str(f) + (" (not met)" if found[f] else "") for f in faults]
+        print(f"{time.monotonic() - begin:6.2f}s  {', '.join(said)}: {wrong or 'ok'}", flush=True)
+        return found, wrong
 
     def tell(self, story):
         """Where it stands: who owes what, and how far each line has come."""

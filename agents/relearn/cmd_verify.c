@@ -178,9 +178,11 @@ static int check(const struct conf *conf, struct verify *v, int64_t since_unix_m
         return -1;
     tell_topics(v);
     material_cluster(v->material, logread_cluster(v->log));
+    if (run_logs(v, MATERIAL_JUDGE, err) || run_logs(v, MATERIAL_LOOK_UP, err))
+        return -1;
+    tell_topics(v); /* the embedded bus forgets while it is read */
     look_for_cuts(v);
-    if (run_logs(v, MATERIAL_JUDGE, err) || run_logs(v, MATERIAL_LOOK_UP, err) ||
-        material_check(v->material, logread_codec(v->log), answers, err))
+    if (material_check(v->material, logread_codec(v->log), answers, err))
         return -1;
     struct verify_store store = {.artifacts = &v->artifacts,
                                  .names = material_names(v->material),

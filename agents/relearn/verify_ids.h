@@ -21,12 +21,16 @@ struct id_event { /* borrowed */
     /* what it follows from: NULL: nothing that is looked up */
     const char *cause;
     const char *seen;       /* ce_seen: how far its writer had read; NULL: not known */
-    bool cause_may_be_gone; /* by retention */
+    bool cause_may_be_gone; /* by retention: it is that old */
 };
 struct id_rules {
     const struct verify_clock *clock;
     int64_t skew_ms;     /* clocks of different machines differ by so much at most */
     const char *cluster; /* offsets in ce_seen are of this one, else they say nothing */
+    /* May the cause of such an event be gone, since a topic does not begin at its beginning any
+     * more? NULL: no. */
+    bool (*is_cut)(void *ctx, enum record effect, int partition);
+    void *ctx;
 };
 int ids_new(struct ids **ret, struct err *err) WARN_UNUSED;
 void ids_free(struct ids *x);
@@ -40,11 +44,11 @@ int ids_dead(struct ids *x, enum record topic, int partition, int64_t offset,
 int ids_check(struct ids *x, const struct id_rules *rules, struct findings *f,
               struct err *err) WARN_UNUSED;
 
-/* What an event says, as a number: two with one id must have the same.  Of what comes from outside
- * (datasets, alerts of others, labels, commands) it is all but the time, of predictions every byte.
- * What an agent says of a cause it may say again at another time, having read more: there it is
- * what the event is about (line, run, kind, base, ...), and which of several counts is the log's to
- * choose. */
+/* What an event says, as a number: two with one id must have the same.  Of what comes from people
+ * and outside (datasets, alerts, labels, commands) it is everything but times, which a request that
+ * is sent again has anew; of predictions every byte.  What an agent says of a cause it may say
+ * again at another time, having read more: there it is what the event is about (line, run, kind,
+ * base, ...), and which of several counts is the log's to choose. */
 uint64_t verify_content(const struct event *ev, struct slice value);
 
 #endif

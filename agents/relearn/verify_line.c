@@ -131,7 +131,7 @@ static void key_add(struct key **head, const char *text, struct verify_event *e)
 {
     struct key *k = key_find(*head, text);
 
-    if (!text || !text[0])
+    if (!text)
         return;
     if (!k) {
         k = xcalloc(1, sizeof(*k));

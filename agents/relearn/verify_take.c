@@ -60,8 +60,11 @@ void material_free(struct material *m)
         buf_fini(&i->report);
         free_ptr(&i);
     }
-    for (int r = 0; r < RECORD_COUNT; r++)
+    for (int r = 0; r < RECORD_COUNT; r++) {
         free_ptr(&m->topics[r].first);
+        free_ptr(&m->topics[r].next);
+        free_ptr(&m->topics[r].has_gap);
+    }
     free_ptr(&m->cluster);
     ids_free(m->ids);
     spool_free(m->lines);
@@ -73,8 +76,16 @@ void material_free(struct material *m)
 
 void material_topic(struct material *m, enum record r, const int64_t *first, int n)
 {
-    free_ptr(&m->topics[r].first);
-    m->topics[r] = (struct topic_parts){xmemdup(first, (size_t)n * sizeof(*first)), n};
+    struct topic_parts *t = &m->topics[r];
+
+    if (!t->first) {
+        t->first = xcalloc((size_t)n + 1, sizeof(*t->first));
+        t->next = xcalloc((size_t)n + 1, sizeof(*t->next));
+        t->has_gap = xcalloc((size_t)n + 1, sizeof(*t->has_gap));
+        t->n = n;
+    }
+    BUG_ON(n != t->n);
+    memcpy(t->first, first, (size_t)n * sizeof(*first));
 }
 
 void material_cluster(struct material *m, const char *cluster)
@@ -109,7 +120,15 @@ static bool begins_late(const struct material *m, enum record r, int partition)
 {
     const struct topic_parts *t = &m->topics[r];
 
-    return partition < t->n && t->first[partition] > 0;
+    return partition < t->n && (t->first[partition] > 0 || t->has_gap[partition]);
+}
+
+static bool begins_late_anywhere(const struct material *m, enum record r)
+{
+    for (int i = 0; i < m->topics[r].n; i++)
+        if (begins_late(m, r, i))
+            return true;
+    return false;
 }
 
 /* Did a topic that is kept for ever lose its beginning there? */
@@ -119,47 +138,54 @@ bool material__is_cut(const struct material *m, int partition)
         if (record_is_control((enum record)r) && r != RECORD_HEALTH_MEASURED &&
             r != RECORD_DRIFT_DETECTED && begins_late(m, (enum record)r, partition))
             return true;
-    return begins_late(m, RECORD_DATASET_PUBLISHED, partition);
+    return false;
 }
 
-/* By retention: of what is old enough, or where the topic does not begin at its beginning. */
-static bool may_be_gone(const struct material *m, enum record r, int partition,
-                        int64_t appended_unix_ms)
+/* May the cause of such an event be gone with the beginning of its topic? */
+static bool is_cut(void *ctx, enum record effect, int partition)
+{
+    const struct material *m = ctx;
+
+    switch (effect) {
+    case RECORD_HEALTH_MEASURED:
+        return begins_late(m, RECORD_PREDICTION_SERVED, partition);
+    case RECORD_DATASET_INGESTED:
+        return begins_late_anywhere(m, RECORD_DATASET_PUBLISHED);
+    case RECORD_SERVING_CHANGED:
+        return begins_late_anywhere(m, RECORD_DEPLOYMENT_CHANGED);
+    case RECORD_DRIFT_DETECTED:
+    case RECORD_DEPLOYMENT_CHANGED:
+        return material__is_cut(m, partition) || begins_late(m, RECORD_HEALTH_MEASURED, partition);
+    case RECORD_TRAINING_PLANNED:
+        return material__is_cut(m, partition) || begins_late(m, RECORD_DRIFT_DETECTED, partition);
+    default:
+        return material__is_cut(m, partition);
+    }
+}
+
+static bool is_beyond_retention(const struct material *m, enum record r, int64_t appended_unix_ms)
 {
     char name[128];
     int64_t kept_ms = topic_spec(r, "", 0, 0, name, sizeof(name)).retention_ms;
 
-    return begins_late(m, r, partition) ||
-           (kept_ms > 0 && m->conf.clock.now_unix_ms - appended_unix_ms > kept_ms);
+    return m->conf.clock.now_unix_ms - appended_unix_ms > kept_ms;
 }
 
-/* May the cause of this event be missing?  Each record's may lie in a topic that is not kept. */
+/* Is this event so old that what it followed from may have been deleted? */
 static bool cause_may_be_gone(const struct material *m, const struct event *ev,
                               int64_t appended_unix_ms)
 {
     switch (ev->type) {
     case RECORD_HEALTH_MEASURED: /* a prediction: the embedded bus forgets those when it ends */
         return strcmp(EV_REC(ev, health_measured)->cluster, m->cluster) != 0 ||
-               may_be_gone(m, RECORD_PREDICTION_SERVED, ev->partition, appended_unix_ms);
+               is_beyond_retention(m, RECORD_PREDICTION_SERVED, appended_unix_ms);
     case RECORD_DRIFT_DETECTED:
     case RECORD_DEPLOYMENT_CHANGED:
-        return may_be_gone(m, RECORD_HEALTH_MEASURED, ev->partition, appended_unix_ms) ||
-               material__is_cut(m, ev->partition);
+        return is_beyond_retention(m, RECORD_HEALTH_MEASURED, appended_unix_ms);
     case RECORD_TRAINING_PLANNED:
-        return may_be_gone(m, RECORD_DRIFT_DETECTED, ev->partition, appended_unix_ms) ||
-               material__is_cut(m, ev->partition);
-    case RECORD_DATASET_INGESTED:
-        for (int i = 0; i < m->topics[RECORD_DATASET_PUBLISHED].n; i++)
-            if (begins_late(m, RECORD_DATASET_PUBLISHED, i))
-                return true;
-        return false;
-    case RECORD_SERVING_CHANGED:
-        for (int i = 0; i < m->topics[RECORD_DEPLOYMENT_CHANGED].n; i++)
-            if (begins_late(m, RECORD_DEPLOYMENT_CHANGED, i))
-                return true;
-        return false;
+        return is_beyond_retention(m, RECORD_DRIFT_DETECTED, appended_unix_ms);
     default:
-        return material__is_cut(m, ev->partition);
+        return false;
     }
 }
 
@@ -379,13 +405,13 @@ static int take_event(struct material *m, const struct taken *t, struct err *err
 static int take_unreadable(struct material *m, const struct taken *t, const char *why,
                            struct err *err)
 {
-    const struct id_event e = {.record = t->ev.type,
-                               .partition = t->ev.partition,
-                               .offset = t->ev.offset,
-                               .appended_unix_ms = t->appended_unix_ms,
-                               .is_judged = t->is_judged,
-                               .cause_may_be_gone =
-                                   may_be_gone(m, RECORD_DEAD_LETTERED, 0, t->appended_unix_ms)};
+    const struct id_event e = {
+        .record = t->ev.type,
+        .partition = t->ev.partition,
+        .offset = t->ev.offset,
+        .appended_unix_ms = t->appended_unix_ms,
+        .is_judged = t->is_judged,
+        .cause_may_be_gone = is_beyond_retention(m, RECORD_DEAD_LETTERED, t->appended_unix_ms)};
 
     return ids_unreadable(m->ids, &e, why, err);
 }
@@ -413,6 +439,17 @@ static void take_tombstone(struct material *m, enum record r, const struct bus_m
         take_pipeline(m, NULL, name);
 }
 
+static void note_offset(struct material *m, enum record r, const struct bus_message *msg)
+{
+    struct topic_parts *t = &m->topics[r];
+
+    if (msg->partition >= t->n)
+        return;
+    if (t->next[msg->partition] && msg->offset > t->next[msg->partition])
+        t->has_gap[msg->partition] = true;
+    t->next[msg->partition] = msg->offset + 1;
+}
+
 void material_take(struct material *m, const struct bus_message *msg, enum record r,
                    const struct event *ev, const struct err *why)
 {
@@ -421,6 +458,7 @@ void material_take(struct material *m, const struct bus_message *msg, enum recor
 
     if (m->failure.code)
         return;
+    note_offset(m, r, msg);
     if (!msg->value) {
         take_tombstone(m, r, msg);
         return;
@@ -441,7 +479,7 @@ void material_take(struct material *m, const struct bus_message *msg, enum recor
 int material_check(struct material *m, struct codec *codec, bool (*answers)(const char *url),
                    struct err *err)
 {
-    const struct id_rules rules = {&m->conf.clock, m->conf.skew_ms, m->cluster};
+    const struct id_rules rules = {&m->conf.clock, m->conf.skew_ms, m->cluster, is_cut, m};
     struct instance *x, *next;
 
     if (m->failure.code) {

@@ -29,6 +29,8 @@ struct instance { /* the newest report of an instance of serve */
 };
 struct topic_parts {
     int64_t *first; /* oldest offset of each partition */
+    int64_t *next;  /* the one after the last that was taken; 0: none was */
+    bool *has_gap;  /* what was there went away while it was read (the embedded bus is a ring) */
     int n;
 };
 struct material {

@@ -60,7 +60,7 @@ static void add(struct bench *b, struct id_event e)
 static void check(struct bench *b)
 {
     const struct verify_clock clock = {NOW_MS, PATIENCE_MS};
-    const struct id_rules rules = {&clock, SKEW_MS, "cluster-1"};
+    const struct id_rules rules = {.clock = &clock, .skew_ms = SKEW_MS, .cluster = "cluster-1"};
     struct err err = {0};
 
     assert_int_equal(ids_check(b->ids, &rules, &b->f, &err), 0);
@@ -133,7 +133,6 @@ static void what_an_agent_says_again_is_the_same(void **state)
     event_free(other);
 }
 
-/* What comes from outside is what its bytes are, however they are framed. */
 static uint64_t content_of(enum record r, const void *rec)
 {
     struct event *ev = make_event(&(struct event_parts){.type = r, .rec = rec, .id = "x"});
@@ -141,6 +140,18 @@ static uint64_t content_of(enum record r, const void *rec)
 
     event_free(ev);
     return content;
+}
+
+/* It stands in no chain, so the number of decisions before it is only what its writer had read. */
+static void a_refusal_again_is_the_same_on_any_base(void **state)
+{
+    struct gate_decided first = {.line = "p", .verdict = "refused", .reason = "no"}, again = first;
+
+    (void)state;
+    again.base = 3;
+    assert_true(content_of(RECORD_GATE_DECIDED, &first) == content_of(RECORD_GATE_DECIDED, &again));
+    first.verdict = again.verdict = "reject";
+    assert_true(content_of(RECORD_GATE_DECIDED, &first) != content_of(RECORD_GATE_DECIDED, &again));
 }
 
 /* Asked again with the same Idempotency-Key, console fills in another time. */
@@ -207,6 +218,26 @@ static void a_cause_beyond_retention_may_be_missing(void **state)
     add(b, e);
     check(b);
     assert_int_equal(findings_violations(&b->f), 0);
+}
+
+static bool is_cut(void *ctx, enum record effect, int partition)
+{
+    (void)ctx;
+    return effect == RECORD_HEALTH_MEASURED && partition == 3;
+}
+
+static void a_cause_before_the_beginning_of_its_topic_may_be_missing(void **state)
+{
+    const struct verify_clock clock = {NOW_MS, PATIENCE_MS};
+    const struct id_rules rules = {&clock, SKEW_MS, "cluster-1", is_cut, NULL};
+    struct bench *b = *state;
+    struct err err = {0};
+
+    add(b, effect(RECORD_HEALTH_MEASURED, 1, "health1", "prediction1"));
+    add(b, effect(RECORD_TRAINING_FINISHED, 1, "model1", "run1"));
+    assert_int_equal(ids_check(b->ids, &rules, &b->f, &err), 0);
+    assert_int_equal(findings_violations(&b->f), 1);
+    assert_string_equal(b->f.items[0].id, "model1");
 }
 
 static void an_effect_before_its_cause_is_found(void **state)
@@ -373,10 +404,12 @@ int main(void)
         T(the_same_again_is_only_counted),
         T(one_id_for_two_things_is_found),
         T(what_an_agent_says_again_is_the_same),
+        T(a_refusal_again_is_the_same_on_any_base),
         T(what_comes_from_outside_is_all_that_it_says_but_for_when),
         T(a_cause_that_is_there_is_fine),
         T(a_cause_that_is_missing_is_found),
         T(a_cause_beyond_retention_may_be_missing),
+        T(a_cause_before_the_beginning_of_its_topic_may_be_missing),
         T(an_effect_before_its_cause_is_found),
         T(an_effect_whose_writer_had_not_read_its_cause_is_found),
         T(positions_of_another_cluster_say_nothing),

@@ -235,11 +235,12 @@ static void on_connected(void *ctx, const char *cluster)
     }
     str_copy(a->cluster, sizeof(a->cluster), cluster);
     a->state_dir = xasprintf("%s/state/%s/%s", conf_str(a->conf, "data"), a->instance, cluster);
-    if (fsx_mkdirs(a->state_dir, &err) ||
-        (conf_bool(a->conf, "cache") && agent__cache_open(a, &err))) {
+    if (fsx_mkdirs(a->state_dir, &err)) {
         agent__fail(a, 1, "agent.state", &err);
         return;
     }
+    if (conf_bool(a->conf, "cache") && agent__cache_open(a, &err))
+        log_warn("cache.given_up", "error=\"%s\"", err.msg); /* the log has everything */
     if (a->spec->open && a->spec->open(a, &err)) {
         agent__fail(a, 1, "agent.open", &err);
         return;

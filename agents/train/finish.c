@@ -232,8 +232,10 @@ static int write_tmp(const struct artifacts *a, struct slice bytes, char digest[
     if (f && fclose(f))
         ok = false;
     if (!ok) {
+        int code = errno;
+
         remove(path);
-        return err_io(err, "cannot write %s", path);
+        return err_io(err, "cannot write %s: %s", path, strerror(code));
     }
     digest_bytes(bytes.p, bytes.n, digest);
     *ret_path = TAKE(path);

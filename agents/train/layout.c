@@ -19,7 +19,7 @@ static int write_json(const char *folder, const char *name, const struct json *j
          EFFECT(store, "trainer.layout.write", 0, fwrite(text.data, 1, text.len, f)) == text.len;
     if (f && fclose(f))
         ok = false;
-    return ok ? 0 : err_io(err, "cannot write %s", path);
+    return ok ? 0 : err_io(err, "cannot write %s: %s", path, strerror(errno));
 }
 
 static struct json *strings(char *const *items, size_t n)

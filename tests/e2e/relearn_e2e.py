@@ -388,7 +388,7 @@ class Installation:
                 self.http.get(f"{c['url']}/status", timeout=30).json()["idle"]
                 for i, c in self.look().items() if c["agent"] != "broker"
             )
-        except requests.ConnectionError:
+        except requests.RequestException:  # also one that has no address yet
             return False
 
     def await_idle(self):

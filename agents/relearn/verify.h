@@ -130,6 +130,9 @@ struct verify_dataset {
     struct event *ev; /* DatasetPublished; borrowed */
     int64_t appended_unix_ms;
     bool is_judged;
+    char **lines; /* of a segmented pipeline: which have an outcome, by the result that ingest left
+                     in the store; NULL: it is not known from there */
+    size_t n_lines;
 };
 struct verify_pipeline {
     const char *name;

@@ -24,6 +24,14 @@ struct part { /* everything in one file */
     struct pipeline_of *pipelines;
 };
 
+static void dataset_fini(struct verify_dataset *d)
+{
+    for (size_t i = 0; i < d->n_lines; i++)
+        free_ptr(&d->lines[i]);
+    free_ptr(&d->lines);
+    event_free(d->ev);
+}
+
 static void part_free(struct part *p)
 {
     struct line_of *l, *next_l;
@@ -37,7 +45,7 @@ static void part_free(struct part *p)
     HASH_ITER (hh, p->pipelines, x, next_x) {
         HASH_DEL(p->pipelines, x);
         for (size_t i = 0; i < x->n_datasets; i++)
-            event_free(x->datasets[i].ev);
+            dataset_fini(&x->datasets[i]);
         free_ptr(&x->datasets);
         strset_fini(&x->dataset_ids);
         free_ptr(&x->name);
@@ -80,7 +88,8 @@ static void add_dataset(struct part *p, struct event *ev, int64_t appended_unix_
     struct pipeline_of *x = pipeline_of(p, ev->key, strlen(ev->key));
 
     x->datasets = xgrow(x->datasets, &x->cap_datasets, x->n_datasets + 1, sizeof(*x->datasets));
-    x->datasets[x->n_datasets++] = (struct verify_dataset){ev, appended_unix_ms, is_judged};
+    x->datasets[x->n_datasets++] = (struct verify_dataset){
+        .ev = ev, .appended_unix_ms = appended_unix_ms, .is_judged = is_judged};
 }
 
 static void add_report(struct part *p, const struct event *ev, const struct serving_line *s,
@@ -199,9 +208,29 @@ static void sort_datasets(struct pipeline_of *x)
         if (strset_add(&x->dataset_ids, slice_str(x->datasets[i].ev->id)) == kept)
             x->datasets[kept++] = x->datasets[i];
         else
-            event_free(x->datasets[i].ev);
+            dataset_fini(&x->datasets[i]);
     }
     x->n_datasets = kept;
+}
+
+/* Which lines a segmented dataset has is known from the result alone that ingest left of it. */
+static void read_lines(struct part *p, const char *pipeline, struct verify_dataset *d)
+{
+    CLEANUP(buf_fini) struct buf text = {0};
+    CLEANUP(json_freep) struct json *root = NULL;
+    const struct json *lines;
+    struct err none = {0};
+    char run[ID_SIZE];
+
+    id_from_cause("ingest", d->ev->id, pipeline, run); /* as ingest calls it */
+    if (artifacts_get_run(p->m->conf.artifacts, run, &text, &none) == 0)
+        root = json_parse(buf_slice(&text), run, &none);
+    lines = json_get(root, "lines");
+    if (!json_len(lines))
+        return;
+    d->lines = xcalloc(json_len(lines), sizeof(*d->lines));
+    for (size_t i = 0; i < json_len(lines); i++)
+        d->lines[d->n_lines++] = xstrdup(json_get_str(json_at(lines, i), "line", pipeline));
 }
 
 static void check_outcomes(struct part *p, struct pipeline_of *x)
@@ -222,6 +251,8 @@ static void check_outcomes(struct part *p, struct pipeline_of *x)
         vp.first_declared_unix_ms = d->first_declared_unix_ms;
         vp.declared_unix_ms = d->declared_unix_ms;
     }
+    for (size_t i = 0; vp.is_segmented && i < x->n_datasets; i++)
+        read_lines(p, x->name, &x->datasets[i]);
     vp.datasets = x->datasets;
     vp.n_datasets = x->n_datasets;
     verify_outcomes(&vp, &p->m->conf.clock, p->m->conf.f);

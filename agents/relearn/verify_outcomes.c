@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agents/relearn/verify_internal.h"
+#include "common/strset.h"
 
 static bool is_older(const struct verify_pipeline *p, size_t i)
 {
@@ -31,18 +32,17 @@ static void refute(struct findings *f, const struct verify_event *e, const char 
         findings_add(f, &of, "%s", what);
 }
 
-/* Each line has at most one outcome of a dataset event; returns how many lines have one. */
-static size_t outcomes_of(const struct verify_pipeline *p, const char *dataset_event,
-                          struct findings *f)
+/* Each line has at most one outcome of a dataset event; those that have one. */
+static void outcomes_of(const struct verify_pipeline *p, const char *dataset_event,
+                        struct strset *ret_lines, struct findings *f)
 {
-    size_t lines = 0;
-
     for (size_t i = 0; i < p->n_lines; i++) {
         struct verify_group g =
             verify__answers(p->lines[i], RECORD_DATASET_INGESTED, dataset_event);
         CLEANUP_FREE char *what = NULL;
 
-        lines += g.n > 0;
+        if (g.n)
+            strset_add(ret_lines, slice_str(p->lines[i]->key));
         if (g.n < 2)
             continue;
         what = xasprintf("is a second outcome of dataset %s for this line: the first is %s "
@@ -52,30 +52,42 @@ static size_t outcomes_of(const struct verify_pipeline *p, const char *dataset_e
         refute(f, g.items[1], p->lines[i]->key,
                "find out who wrote it: an outcome has one id, whoever made it", what);
     }
-    return lines;
 }
 
-static void dataset(const struct verify_pipeline *p, size_t i, const struct verify_clock *c,
-                    struct findings *f)
+static void missing(const struct verify_pipeline *p, const struct verify_dataset *d,
+                    const struct verify_clock *c, const char *line, struct findings *f)
 {
-    const struct verify_dataset *d = &p->datasets[i];
     struct check check = {.clock = c, .f = f};
     int64_t since =
         d->appended_unix_ms > p->declared_unix_ms ? d->appended_unix_ms : p->declared_unix_ms;
     const struct finding_of of = {.check = VERIFY_OUTCOMES,
                                   .at = {d->ev->type, d->ev->partition, d->ev->offset},
                                   .id = d->ev->id,
-                                  .line = p->name,
+                                  .line = line,
                                   .todo = "look whether ingest runs: `relearn status`; it takes "
                                           "what is owed when it is started"};
 
-    f->looked[VERIFY_OUTCOMES] += d->is_judged;
-    if (outcomes_of(p, d->ev->id, f) || !is_owed(p, i) || !d->is_judged)
-        return;
     if (!verify__is_over(&check, since))
         f->open[VERIFY_OUTCOMES]++;
     else
-        findings_add(f, &of, "was neither accepted nor rejected for pipeline %s", p->name);
+        findings_add(f, &of, "was neither accepted nor rejected for %s", line);
+}
+
+static void dataset(const struct verify_pipeline *p, size_t i, const struct verify_clock *c,
+                    struct findings *f)
+{
+    const struct verify_dataset *d = &p->datasets[i];
+    CLEANUP(strset_fini) struct strset lines = {0};
+
+    f->looked[VERIFY_OUTCOMES] += d->is_judged;
+    outcomes_of(p, d->ev->id, &lines, f);
+    if (!d->is_judged || !is_owed(p, i))
+        return;
+    if (!lines.n && !d->n_lines)
+        missing(p, d, c, p->name, f);
+    for (size_t k = 0; k < d->n_lines; k++)
+        if (strset_find(&lines, slice_str(d->lines[k])) == STRSET_NONE)
+            missing(p, d, c, d->lines[k], f);
 }
 
 /* What an outcome says for itself. */

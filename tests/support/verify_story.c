@@ -21,6 +21,8 @@ struct story {
     size_t n;
     struct verify_report report;
     struct verify_answer answer;
+    char **lines; /* of every dataset */
+    size_t n_lines;
     bool is_cut;
 };
 
@@ -332,6 +334,12 @@ void story_not_judged(struct story *s, const char *id)
     find(s, id)->is_not_judged = true;
 }
 
+void story_lines(struct story *s, char **lines, size_t n)
+{
+    s->lines = lines;
+    s->n_lines = n;
+}
+
 void story_cut(struct story *s)
 {
     s->is_cut = true;
@@ -365,7 +373,11 @@ void story_check(struct story *s, struct findings *f)
             continue;
         if (t->ev->type == RECORD_DATASET_PUBLISHED)
             datasets[p.n_datasets++] =
-                (struct verify_dataset){t->ev, t->appended_unix_ms, !t->is_not_judged};
+                (struct verify_dataset){.ev = t->ev,
+                                        .appended_unix_ms = t->appended_unix_ms,
+                                        .is_judged = !t->is_not_judged,
+                                        .lines = s->lines,
+                                        .n_lines = s->n_lines};
         else
             verify_line_add(l, copy(t->ev), t->appended_unix_ms, !t->is_not_judged);
     }

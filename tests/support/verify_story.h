@@ -32,6 +32,8 @@ void story_again(struct story *s, const char *id, const char *as);
 struct verify_report *story_report(struct story *s); /* what serve-1 says: generation 3 */
 struct verify_answer *story_answer(struct story *s); /* predictions of generation 3 */
 void story_not_judged(struct story *s, const char *id);
+/* Which lines the results of ingest speak of; borrowed. */
+void story_lines(struct story *s, char **lines, size_t n);
 void story_cut(struct story *s); /* the beginning of the topics is gone */
 /* Everything through the checks of lines and outcomes; *f is the caller's. */
 void story_check(struct story *s, struct findings *f);

@@ -178,6 +178,16 @@ static void a_dataset_with_two_outcomes(void **state)
     expect(*state, VERIFY_OUTCOMES, "snap2b", "second outcome");
 }
 
+static void a_dataset_without_the_outcome_of_one_segment(void **state)
+{
+    char *lines[] = {(char *)(uintptr_t) "p", (char *)(uintptr_t) "p/south"};
+
+    story_lines(*state, lines, 1);
+    expect_none(*state, 0);
+    story_lines(*state, lines, 2);
+    expect(*state, VERIFY_OUTCOMES, "set2", "neither accepted nor rejected for p/south");
+}
+
 static void an_accepted_dataset_without_snapshot(void **state)
 {
     ((struct dataset_ingested *)story_rec(*state, "snap2"))->snapshot = NULL;
@@ -485,6 +495,7 @@ int main(void)
         T(a_line_without_its_beginning_is_taken_from_where_it_begins),
         T(a_dataset_without_outcome),
         T(a_dataset_with_two_outcomes),
+        T(a_dataset_without_the_outcome_of_one_segment),
         T(an_accepted_dataset_without_snapshot),
         T(a_trigger_without_answer),
         T(a_trigger_that_waits_for_nothing),

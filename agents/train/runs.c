@@ -362,8 +362,13 @@ static int write_order(const struct running *r, const char *path, struct err *er
  * and to run. */
 const char *const *train__child_env(const char *folder, struct arena *arena)
 {
-    static const char *const passed[] = {"PATH",         "LD_LIBRARY_PATH", "RELEARN_LIBEXEC",
-                                         "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS"};
+    static const char *const passed[] = {
+        "PATH",           "LD_LIBRARY_PATH", "RELEARN_LIBEXEC",
+        "ASAN_OPTIONS",   "UBSAN_OPTIONS",   "LSAN_OPTIONS",
+#ifdef RELEARN_TEST
+        "RELEARN_FAULTS",
+#endif
+    };
     const char **env = arena_alloc(arena, (ARRAY_LEN(passed) + 4) * sizeof(*env));
     size_t n = 0;
 

@@ -63,10 +63,10 @@ class Runner:
         """What is suffered in one telling: of different processes, one that is stopped at most."""
         with self.lock:
             taken = []
-            if self.plan and self.plan[0] in self.again:
+            if self.plan and (self.plan[0] in self.again or self.plan[0].process == "broker"):  # that takes all others with it
                 return [self.plan.pop(0)]
             for fault in self.plan if time.monotonic() < self.until else []:
-                is_other = fault.process not in {f.process for f in taken}
+                is_other = fault.process not in ("broker", *(f.process for f in taken))
                 if fault not in self.again and is_other and not (fault.kind == "stop" and any(f.kind == "stop" for f in taken)):
                     taken.append(fault)
                 if len(taken) == TOGETHER:

@@ -8,12 +8,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import confluent_kafka
+
 from fault_control import Control
-from relearn_e2e import AGENTS, CONTROL, LOOK_S, Installation, alive, trim, wait
-from torture_story import Story, World, behind
+from relearn_e2e import AGENTS, CONTROL, KAFKA, LOOK_S, Installation, alive, trim, wait
+from torture_story import Story, World, behind, pause_for
 
 WORKERS = [*AGENTS[:6], "monitor"]  # those that share partitions: a twin works on while they are stopped
 HOLD_S = 1.5  # the others are stopped for so long
+RESTARTED = [f"{a}-1" for a in AGENTS] + ([] if KAFKA else ["broker"])  # by their supervisor
+TRAINER_KINDS = ("fail", "lost")  # a trainer that is killed has failed: that is what the run then says
 TWIN_S = 20  # a twin may take so long to do what its stopped rival owed
 
 
@@ -55,10 +59,10 @@ class Torture:
             at_first = self.hits()
             assert self.story().tell() == self.reference, "the story does not always end the same way"
             told = self.hits()
-            for process in at_first:
+            for process in RESTARTED:
                 self.it.kill(process)
-            wait(lambda: all(c.get("restarts") for c in self.it.look().values() if c["agent"] != "broker"), "all dead")
-            self.it.await_ready()
+            wait(lambda: all(c.get("restarts") for c in self.it.look().values()), "all dead")
+            self.await_all()
             self.told, self.up = difference(told, at_first), difference(self.hits(), told)
             self.verify()
         except BaseException:
@@ -76,7 +80,7 @@ class Torture:
         return {p: c.hits() for p, c in self.controls().items()}
 
     def controls(self):
-        return {f"{a}-1": Control(self.folder, f"{a}-1") for a in AGENTS}
+        return {p: Control(self.folder, p) for p in [*RESTARTED, "trainer"]}
 
     def story(self):
         Torture.serial += 1
@@ -93,6 +97,10 @@ class Torture:
         for process, points in self.all_points().items():
             for name, (_, kinds) in sorted(points.items()):
                 told, up = self.told[process][name], self.up[process][name]
+                if process == "trainer":
+                    kinds, up = [k for k in kinds if k in TRAINER_KINDS], 0
+                if process == "broker":  # is struck at rest: it passes the same points there
+                    told = min(told, 1)
                 if told or up:
                     found += [Fault(process, name, kind, rng.randint(1, told) if told else 0) for kind in kinds]
         return found
@@ -111,6 +119,8 @@ class Torture:
                 control.arm(fault.point, fault.kind, fault.nth or 1)
                 if not fault.nth:
                     self.it.kill(fault.process)
+                if fault.process == "broker":
+                    self.strike_broker(fault, control, before[fault])
             wrong = self.compare(story.tell())
             if not wrong:
                 self.verify()
@@ -131,6 +141,36 @@ class Torture:
         said = [str(f) + (" (not met)" if found[f] else "") for f in faults]
         print(f"{time.monotonic() - begin:6.2f}s  {', '.join(said)}: {wrong or 'ok'}", flush=True)
         return found, wrong
+
+    def strike_broker(self, fault, control, before):
+        """At rest: what its journal has not written when it dies is lost, and it says so. Afterwards everything is as it was."""
+        restarts, fired = self.it.look()["broker"]["restarts"], lambda: control.fired > before
+        if not fault.nth:
+            self.it.kill("broker")
+            pause_for(fired, 5)
+        for n in range(20 if fault.nth else 0):  # one journalled event each
+            if fired():
+                break
+            try:
+                self.it.http.post(f"{self.it.url('console-1')}/v1/datasets", json={"dataset": "noise", "uri": f"file:///{n}"}, timeout=2)
+            except OSError:
+                self.it.look()
+        deaths = (not fault.nth) + (fired() and fault.kind != "stop" and (fault.kind == "kill" or "journal" in fault.point))
+        wait(lambda: self.it.look()["broker"]["restarts"] >= restarts + deaths, "the broker started again")
+        self.await_all()
+
+    def await_all(self):
+        """Everything runs, on one bus, and what console tells is of it."""
+        def clusters():
+            try:
+                found = {self.it.http.get(f"{c['url']}/status", timeout=5).json()["cluster"] for c in self.it.look().values() if c["agent"] != "broker"}
+                return found | {self.it.consumer().list_topics(timeout=5).cluster_id}
+            except (OSError, ValueError, confluent_kafka.KafkaException):
+                return set()
+
+        wait(lambda: all(c["state"] == "ready" for c in self.it.look().values()) and len(clusters()) == 1, "all on one bus")
+        self.it.read_anew()
+        self.it.await_idle()
 
     def tell(self, story):
         """Where it stands: who owes what, and how far each line has come."""

@@ -69,6 +69,14 @@ class World:
         self.files.shutdown()
 
 
+def pause_for(condition, seconds):
+    """Waits for something that need not come."""
+    try:
+        wait(condition, "", seconds)
+    except AssertionError:
+        pass
+
+
 def sited(rows):
     return [r | {"site": SITES[i % 2]} for i, r in enumerate(rows)]
 
@@ -114,27 +122,24 @@ class Story:
         return [self.settle(self.one, first)] + [self.settle(line, both) for line in self.lines[1:]]
 
     def predict_and_label(self):
-        """A window of predictions; what is asked again because its answer was lost is another prediction, or none."""
-        it, asked = self.it, []
+        """A window of predictions; what is asked again because its answer was lost is another prediction, or none. So the
+        labels are for what the log has."""
+        it, asked = self.it, 0
 
         def full():
             return it.events("health", self.one, kind="window", window=0)
 
         while not full():
-            asked += [it.predict(self.one, self.rows())["parameters"]["prediction"] for _ in range(5)]
-            assert len(asked) < 500, "a window of predictions is never full"
-            if len(asked) >= 10:
-                self.pause_for(full, 1)
-        labels = [{"prediction": f"{p}.{i}", "value": CLEAR_LABELS[i]} for p in asked for i in range(2)]
+            for _ in range(5):
+                it.predict(self.one, self.rows())
+            asked += 5
+            assert asked < 500, "a window of predictions is never full"
+            if asked >= 10:
+                pause_for(full, 1)
+        made = {header(m, "ce_id") for m in it.raw("predictions") if m.key() == self.one.encode()}
+        labels = [{"prediction": f"{p}.{i}", "value": CLEAR_LABELS[i]} for p in sorted(made) for i in range(2)]
         self.send("/v1/labels", {"line": self.one, "labels": labels}, "labels")
         it.event("health", self.one, kind="quality", window=0, seconds=PATIENCE_S)
-
-    @staticmethod
-    def pause_for(condition, seconds):
-        try:
-            wait(condition, "", seconds)
-        except AssertionError:
-            pass
 
     def stray(self):
         """Outside producers' mistakes: an alert on a partition that is not its line's, and bytes that are no alert."""
@@ -151,7 +156,7 @@ class Story:
     def go_on(self):
         """An alert on one line, a worse dataset on the others, at the same time; the first of the runs has a warm trainer."""
         it, w = self.it, self.world
-        self.pause_for(lambda: it.get("/status", "train-1")["spare"], 2)
+        pause_for(lambda: it.get("/status", "train-1")["spare"], 2)
         alert = self.send("/v1/alerts", {"line": self.one, "source": "tester"}, "alert")
         worse = self.dataset(self.two, f"file://{self.csv('bad', w.bad)}", "worse")
         found = [it.end_of(self.one, alert)["outcome"]] + [self.settle(line, worse) for line in self.lines[1:]]

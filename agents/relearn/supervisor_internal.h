@@ -13,9 +13,13 @@
 #include "common/mem.h"
 
 enum {
-    PAUSE_MIN_MS = 200,       /* before a dead agent is started again; doubles ... */
-    PAUSE_MAX_MS = 30000,     /* ... up to here */
-    STABLE_MS = 30000,        /* up for so long: the pause starts small again */
+    PAUSE_MIN_MS = 200,   /* before a dead agent is started again; doubles ... */
+    PAUSE_MAX_MS = 30000, /* ... up to here */
+#ifdef RELEARN_TEST
+    STABLE_MS = 300, /* torture strikes the same process again and again */
+#else
+    STABLE_MS = 30000, /* up for so long: the pause starts small again */
+#endif
     READY_LOOK_MS = 30,       /* between two looks whether an instance is ready */
     STOP_PATIENCE_MS = 30000, /* longer than an agent's own patience; then it is killed */
     FIRST_TRIES = 3, /* an agent that dies so often before it was ever ready will not come up */

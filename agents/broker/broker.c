@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agents/broker/keeper.h"
-#include "agents/broker/refill.h"
+#include "agents/broker/report.h"
 #include "common/clk.h"
 #include "common/fsx.h"
 #include "common/httpd.h"
@@ -65,7 +64,7 @@ const struct conf_option broker_options[] = {
     {.name = "listen",
      .fallback = "127.0.0.1:0",
      .meta = "HOST:PORT",
-     .help = "where /healthz, /readyz and /metrics are served; port 0: any"},
+     .help = "where /healthz, /readyz, /metrics and /status are served; port 0: any"},
     {.name = "endpoint-file",
      .meta = "FILE",
      .help = "write the URL of these into this file when the bus is ready"},
@@ -101,7 +100,8 @@ struct broker {
     size_t n_ends;
     bool is_asking;
     struct err ends_err;
-    struct httpd_request *waiting; /* for /metrics: one at a time */
+    struct httpd_request *waiting; /* for /metrics or /status: one at a time */
+    struct err stalled;            /* the disk is full; code ERR_NONE: it is not */
 };
 
 static const char *text_of(const struct broker *b, const char *option)
@@ -113,7 +113,7 @@ static const char *text_of(const struct broker *b, const char *option)
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
-static void answer_metrics(struct broker *b);
+static void answer_report(struct broker *b);
 static void stop_look(void *ctx);
 
 static void ends_run(void *ctx)
@@ -131,7 +131,7 @@ static void ends_done(void *ctx)
 
     b->is_asking = false;
     if (b->waiting)
-        answer_metrics(b);
+        answer_report(b);
     if (b->is_stopping)
         stop_look(b);
 }
@@ -200,8 +200,8 @@ static void stop_look(void *ctx)
         return;
     }
     if (clk_mono_ms(&clk_system) >= b->stop_by_ms) {
-        err_set(&err, ERR_TIMEOUT, NEXT_FATAL, "the journal did not catch up within %s",
-                text_of(b, "stop-timeout"));
+        err_set(&err, ERR_TIMEOUT, NEXT_FATAL, "the journal did not catch up within %s%s%s",
+                text_of(b, "stop-timeout"), b->stalled.code ? ": " : "", b->stalled.msg);
         fail(b, &err);
         return;
     }
@@ -233,20 +233,30 @@ static void on_signal(void *ctx)
         stop_look(b);
 }
 
+/* What cannot be kept must not be acknowledged: while the disk is full nobody is let in.  Clients
+ * see a bus that is away, and go on where they were when it is back: it is the same cluster. */
+static void on_keeper_stalled(void *ctx, const struct err *err)
+{
+    struct broker *b = ctx;
+
+    b->stalled = err ? *err : (struct err){0};
+    if (err) {
+        int n = mock_cut_others(b->mock);
+        log_error("broker.stalled",
+                  "error=\"%s\" connections=%d next=\"make room; it goes on by itself\"", err->msg,
+                  n);
+    } else if (!b->is_stopping) {
+        mock_admit(b->mock, true);
+        log_info("broker.resumed", "journal=%s", text_of(b, "journal"));
+    }
+}
+
 static void on_keeper_failed(void *ctx, const struct err *err)
 {
     fail(ctx, err);
 }
 
 /* ---- endpoint -------------------------------------------------------------------------------- */
-
-static void metric(struct buf *out, const char *name, const char *type, const char *help,
-                   uint64_t v)
-{
-    buf_addf(out, "# HELP relearn_broker_%s %s\n# TYPE relearn_broker_%s %s\n", name, help, name,
-             type);
-    buf_addf(out, "relearn_broker_%s %" PRIu64 "\n", name, v);
-}
 
 static uint64_t lag_of(const struct broker *b)
 {
@@ -261,11 +271,18 @@ static uint64_t lag_of(const struct broker *b)
     return lag;
 }
 
-static void answer_metrics(struct broker *b)
+static void answer_report(struct broker *b)
 {
     CLEANUP(buf_fini) struct buf out = {0};
     struct httpd_request *rq = b->waiting;
-    struct keeper_stats s = {0};
+    bool is_metrics = strcmp(httpd_path(rq), "/metrics") == 0;
+    struct report r = {.is_ready = b->is_ready,
+                       .stalled = b->stalled.msg,
+                       .address = mock_address(b->mock),
+                       .journal = b->journal ? text_of(b, "journal") : NULL,
+                       .sync_every_ms = conf_int(b->conf, "sync-every"),
+                       .scan = b->scan,
+                       .refill = b->report};
 
     b->waiting = NULL;
     if (b->ends_err.code) {
@@ -273,22 +290,23 @@ static void answer_metrics(struct broker *b)
         return;
     }
     if (b->keeper)
-        keeper_stats(b->keeper, &s);
-    metric(&out, "ready", "gauge", "1 when clients are let in.", b->is_ready);
-    metric(&out, "journal_records_total", "counter", "Messages journalled and synced.", s.records);
-    metric(&out, "journal_bytes_total", "counter", "Bytes of them in the journal.", s.bytes);
-    metric(&out, "journal_batches_total", "counter", "Syncs of the journal.", s.batches);
-    metric(&out, "journal_lag_records", "gauge", "Messages of the bus that are not yet synced.",
-           lag_of(b) + s.pending);
-    metric(&out, "journal_lost_records_total", "counter",
-           "Messages that left the ring before they were journalled.", s.lost);
-    metric(&out, "journal_torn_bytes", "gauge", "Cut off the journal's end at start.",
-           b->scan.torn_bytes);
-    metric(&out, "refilled_records", "gauge", "Messages that came from the journal at start.",
-           b->report.records);
-    metric(&out, "refilled_placeholders", "gauge", "Offsets that the journal lacked at start.",
-           b->report.placeholders);
-    httpd_answer(rq, 200, "text/plain; version=0.0.4", buf_slice(&out));
+        keeper_stats(b->keeper, &r.keeper);
+    r.lag = lag_of(b) + r.keeper.pending;
+    if (is_metrics)
+        report_metrics(&r, &out);
+    else
+        report_status(&r, &out);
+    httpd_answer(rq, 200, is_metrics ? "text/plain; version=0.0.4" : "application/json",
+                 buf_slice(&out));
+}
+
+static void answer_ready(struct broker *b, struct httpd_request *rq)
+{
+    if (b->stalled.code)
+        httpd_answer_error(rq, 503, "%s", b->stalled.msg);
+    else
+        httpd_answer(rq, b->is_ready ? 200 : 503, "text/plain",
+                     slice_str(b->is_ready ? "ready\n" : "not ready\n"));
 }
 
 static void on_request(void *ctx, struct httpd_request *rq)
@@ -301,10 +319,9 @@ static void on_request(void *ctx, struct httpd_request *rq)
     } else if (strcmp(path, "/healthz") == 0) {
         httpd_answer(rq, 200, "text/plain", slice_str("ok\n"));
     } else if (strcmp(path, "/readyz") == 0) {
-        httpd_answer(rq, b->is_ready ? 200 : 503, "text/plain",
-                     slice_str(b->is_ready ? "ready\n" : "not ready\n"));
-    } else if (strcmp(path, "/metrics") != 0) {
-        httpd_answer_error(rq, 404, "there are /healthz, /readyz and /metrics");
+        answer_ready(b, rq);
+    } else if (strcmp(path, "/metrics") != 0 && strcmp(path, "/status") != 0) {
+        httpd_answer_error(rq, 404, "there are /healthz, /readyz, /metrics and /status");
     } else if (b->waiting) {
         httpd_answer_error(rq, 503, "one at a time");
     } else {
@@ -376,6 +393,7 @@ static int start_keeper(struct broker *b, struct err *err)
         .topics = &b->topics,
         .sync_every_ms = conf_int(b->conf, "sync-every"),
         .on_failed = on_keeper_failed,
+        .on_stalled = on_keeper_stalled,
         .ctx = b,
     };
 
@@ -469,6 +487,7 @@ int broker_main(int argc, char **argv)
     if (is_settled(&b, argc, argv, &code))
         return code;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a journal at the limit of a file's size is a full disk */
     if (start(&b, &err)) {
         fprintf(stderr, "relearn-broker: %s\n", err.msg);
         _Exit(1);
@@ -476,6 +495,8 @@ int broker_main(int argc, char **argv)
     loop_run(b.loop);
     if (b.exit_code) /* what is held is the operating system's to free */
         _Exit(b.exit_code);
+    if (b.journal && journal_seal(b.journal, &err)) /* all that was acknowledged is kept */
+        log_warn("broker.unsealed", "error=\"%s\"", err.msg);
     log_info("broker.stopped", "journal=%s", b.journal ? text_of(&b, "journal") : "none");
     fini(&b);
 #ifdef RELEARN_TEST

@@ -6,8 +6,9 @@
  * payload payload = record*, each: u8 kind, then as journal.c says; integers are little-endian
  *
  * A frame is written and synced before the next one is begun.  So what is damaged and has no whole
- * frame after it is the torn end of a crash: nobody was told that it is kept, it is cut off.  What
- * is damaged and has one after it was once kept: that is not repaired in silence.
+ * frame after it is the torn end of a crash: nobody was told that it is kept, it is cut off (and
+ * left beside, as FILE.torn).  What is damaged and has one after it was once kept: that is not
+ * repaired in silence.
  *
  * Adding to a buffer and reading records is pure; a struct journal is one file under a lock. */
 #ifndef BROKER_JOURNAL_H
@@ -58,7 +59,12 @@ int journal_open(const char *path, bool salvage, struct journal **ret,
                  struct journal_scan *ret_scan, struct err *err) WARN_UNUSED;
 void journal_close(struct journal *j); /* NULL is fine */
 int journal_read(struct journal *j, const struct journal_reader *r, struct err *err) WARN_UNUSED;
-/* Ends the frame, writes and syncs it.  Any thread, one at a time. */
+/* Ends the frame, writes and syncs it.  Any thread, one at a time.  NEXT_RETRY when the disk is
+ * full: the same frame may be appended again; after any other failure nothing may. */
 int journal_append(struct journal *j, struct buf *frame, struct err *err) WARN_UNUSED;
+/* An empty frame behind the last one, when the bus is stopped: what was damaged before it is not
+ * taken for the torn end of a crash. */
+int journal_seal(struct journal *j, struct err *err) WARN_UNUSED;
+size_t journal_bytes(const struct journal *j); /* while nothing is appended */
 
 #endif

@@ -18,6 +18,12 @@ struct journal {
     uint64_t frames;
 };
 
+/* What passes when somebody makes room: the write may be done again at the same place. */
+static bool is_full(int code)
+{
+    return code == ENOSPC || code == EDQUOT || code == EFBIG;
+}
+
 static int write_all(int fd, const char *p, size_t n, size_t at, const char *path, struct err *err)
 {
     while (n > 0) {
@@ -27,7 +33,8 @@ static int write_all(int fd, const char *p, size_t n, size_t at, const char *pat
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            return err_set(err, ERR_IO, NEXT_FATAL, "write %s: %s", path,
+            return err_set(err, ERR_IO, done < 0 && is_full(errno) ? NEXT_RETRY : NEXT_FATAL,
+                           "write %s: %s", path,
                            done < 0 ? strerror(errno) : "nothing was written");
         p += done;
         n -= (size_t)done;
@@ -131,6 +138,24 @@ static int sync_folder(const char *path, struct err *err)
     return rc ? err_io(err, "sync the folder of %s: %s", path, strerror(errno)) : 0;
 }
 
+/* The end that is cut off was not promised to anybody if a crash tore it; but it may as well be the
+ * last batch with a flipped bit, so it is kept beside. */
+static int keep_torn(const struct journal *j, const struct journal_scan *scan, struct err *err)
+{
+    CLEANUP_FREE char *path = xasprintf("%s.torn", j->path);
+    struct fsx_map map = {0};
+    int rc;
+
+    if (scan->torn_bytes == 0 || scan->good_bytes == 0)
+        return 0;
+    if (fsx_map_open(j->path, &map, err))
+        return -1;
+    rc =
+        fsx_write_file(path, (const char *)map.p + scan->good_bytes, map.n - scan->good_bytes, err);
+    fsx_map_close(&map);
+    return rc ? err_wrap(err, "keep the torn end of the journal") : 0;
+}
+
 /* Leaves the file as whole frames and nothing else. */
 static int trim(struct journal *j, const struct journal_scan *scan, struct err *err)
 {
@@ -191,7 +216,7 @@ int journal_open(const char *path, bool salvage, struct journal **ret,
         j->fd = -1;
         rc = rc || open_locked(j, err) || check(j, &scan, err) ? -1 : 0;
     }
-    if (rc || trim(j, &scan, err)) {
+    if (rc || keep_torn(j, &scan, err) || trim(j, &scan, err)) {
         journal_close(j);
         return -1;
     }
@@ -236,10 +261,28 @@ int journal_read(struct journal *j, const struct journal_reader *r, struct err *
 int journal_append(struct journal *j, struct buf *frame, struct err *err)
 {
     journal_end(frame, j->frames + 1);
-    if (write_all(j->fd, frame->data, frame->len, j->bytes, j->path, err) ||
-        sync_fd(j->fd, j->path, err))
+    if (write_all(j->fd, frame->data, frame->len, j->bytes, j->path, err)) {
+        if (err->next == NEXT_RETRY) /* half a batch would be a torn end; without it, still one */
+            (void)!EFFECT(journal, "broker.journal.undo", FAULT_ERRNO,
+                          ftruncate(j->fd, (off_t)j->bytes));
+        return -1;
+    }
+    if (sync_fd(j->fd, j->path, err))
         return -1;
     j->bytes += frame->len;
     j->frames++;
     return 0;
+}
+
+int journal_seal(struct journal *j, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf frame = {0};
+
+    journal_begin(&frame);
+    return journal_append(j, &frame, err);
+}
+
+size_t journal_bytes(const struct journal *j)
+{
+    return j->bytes;
 }

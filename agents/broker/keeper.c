@@ -9,6 +9,7 @@
 enum {
     KEEPER_HOLD_BYTES = 32 << 20, /* a disk that is slower than the bus: reading pauses */
     KEEPER_CLOSE_MS = 1000,
+    KEEPER_AGAIN_MS = 500, /* between two tries while the disk is full */
 };
 
 struct keeper {
@@ -17,8 +18,9 @@ struct keeper {
     struct loop_timer *timer;
     struct buf pending, writing;
     uint64_t n_pending, n_writing; /* records in them */
-    bool is_scheduled, is_writing, is_paused, is_failed, is_closing;
-    int64_t began_ms; /* of the last batch */
+    bool is_scheduled, is_writing, is_paused, is_failed, is_closing, is_stalled;
+    int64_t began_ms;               /* of the last batch */
+    int64_t pending_ms, writing_ms; /* when the first record of each was read */
     struct err write_err;
     struct keeper_stats stats;
     loop_fn on_closed;
@@ -58,13 +60,16 @@ static void write_start(void *ctx)
     struct buf empty = k->writing;
 
     k->is_scheduled = false;
-    if (k->is_writing || k->is_failed || k->n_pending == 0)
+    if (k->is_writing || k->is_failed || (k->n_pending == 0 && !k->is_stalled))
         return;
-    k->writing = k->pending;
-    k->pending = empty;
-    k->n_writing = k->n_pending;
-    k->n_pending = 0;
-    journal_begin(&k->pending);
+    if (!k->is_stalled) {
+        k->writing = k->pending;
+        k->pending = empty;
+        k->n_writing = k->n_pending;
+        k->writing_ms = k->pending_ms;
+        k->n_pending = 0;
+        journal_begin(&k->pending);
+    }
     k->is_writing = true;
     k->began_ms = clk_mono_ms(&clk_system);
     work_submit(k->conf.loop, write_run, write_done, k);
@@ -74,6 +79,7 @@ static void write_run(void *ctx)
 {
     struct keeper *k = ctx;
 
+    k->write_err = (struct err){0};
     if (journal_append(k->conf.journal, &k->writing, &k->write_err))
         BUG_ON(k->write_err.code == ERR_NONE);
 }
@@ -82,7 +88,7 @@ static void schedule(struct keeper *k)
 {
     int64_t since_ms = clk_mono_ms(&clk_system) - k->began_ms;
 
-    if (k->is_scheduled || k->is_writing || k->n_pending == 0)
+    if (k->is_scheduled || k->is_writing || k->is_stalled || k->n_pending == 0)
         return;
     k->is_scheduled = true;
     loop_timer_start(k->timer, k->conf.sync_every_ms - since_ms);
@@ -90,18 +96,45 @@ static void schedule(struct keeper *k)
 
 static void finish_close(struct keeper *k);
 
+/* The batch stays as it is; new ones gather behind it, up to the pause. */
+static void stall(struct keeper *k)
+{
+    if (!k->is_stalled) {
+        k->is_stalled = true;
+        k->stats.stalls++;
+        k->conf.on_stalled(k->conf.ctx, &k->write_err);
+    }
+    loop_timer_start(k->timer, KEEPER_AGAIN_MS);
+}
+
+static void count_batch(struct keeper *k)
+{
+    k->stats.records += k->n_writing;
+    k->stats.bytes += k->writing.len;
+    k->stats.batches++;
+    k->stats.journal_bytes = journal_bytes(k->conf.journal);
+    k->stats.sync_ms = clk_mono_ms(&clk_system) - k->writing_ms;
+    if (k->stats.sync_ms > k->stats.sync_max_ms)
+        k->stats.sync_max_ms = k->stats.sync_ms;
+    if (k->is_stalled) {
+        k->is_stalled = false;
+        k->conf.on_stalled(k->conf.ctx, NULL);
+    }
+}
+
 static void write_done(void *ctx)
 {
     struct keeper *k = ctx;
 
     k->is_writing = false;
-    if (k->write_err.code) {
-        fail(k, &k->write_err);
-    } else {
-        k->stats.records += k->n_writing;
-        k->stats.bytes += k->writing.len;
-        k->stats.batches++;
+    if (k->write_err.code && k->write_err.next == NEXT_RETRY && !k->is_closing) {
+        stall(k);
+        return;
     }
+    if (k->write_err.code)
+        fail(k, &k->write_err);
+    else
+        count_batch(k);
     k->n_writing = 0;
     if (k->is_closing) {
         finish_close(k);
@@ -127,6 +160,8 @@ static void on_message(void *ctx, const struct bus_message *m)
                   t->name, m->partition, (long long)*next, (long long)(m->offset - *next));
     }
     *next = m->offset + 1;
+    if (k->n_pending == 0)
+        k->pending_ms = clk_mono_ms(&clk_system);
     journal_add_message(&k->pending, m);
     k->n_pending++;
     if (k->pending.len > KEEPER_HOLD_BYTES)
@@ -178,6 +213,7 @@ int keeper_open(const struct keeper_conf *conf, struct keeper **ret, struct err 
     buf_init(&k->pending, JOURNAL_FRAME_MAX_BYTES);
     buf_init(&k->writing, JOURNAL_FRAME_MAX_BYTES);
     journal_begin(&k->pending);
+    k->stats.journal_bytes = journal_bytes(conf->journal);
     if (start_reading(k, err))
         return -1; /* of memory and handles the end of the process disposes */
     *ret = k;

@@ -16,12 +16,18 @@ struct keeper_conf {
     int64_t sync_every_ms;
     void (*on_failed)(void *ctx,
                       const struct err *err); /* at most once; nothing is kept any more */
+    /* The disk is full: nothing must be acknowledged until err is NULL.  What was read is kept in
+     * memory and written again and again. */
+    void (*on_stalled)(void *ctx, const struct err *err);
     void *ctx;
 };
 struct keeper_stats {
     uint64_t records, bytes, batches;
     uint64_t lost;    /* left the ring before they were read */
     uint64_t pending; /* read, not yet synced */
+    uint64_t stalls;
+    int64_t sync_ms, sync_max_ms; /* from reading to synced: of the last batch, the longest */
+    size_t journal_bytes;
 };
 
 /* Reading starts at next[] of each journalled partition. */

@@ -10,11 +10,12 @@
 /* What the instance says of itself. */
 static void add_own_words(const struct json *instance, struct json *to)
 {
-    static const char *const COPIED[] = {"ready", "bus", "pending", "idle", "uptime_ms"};
-    const char *url = json_get_str(instance, "url", "");
+    static const char *const COPIED[] = {"ready",     "bus",     "pending", "idle",
+                                         "uptime_ms", "stalled", "journal"};
+    const char *url = json_get_str(instance, "endpoint", json_get_str(instance, "url", ""));
     struct err none = {0};
     if (!str_has_prefix(url, "http"))
-        return; /* the broker's is the bus's */
+        return;
     CLEANUP(json_freep) struct json *own = cli_get(url, "/status", &none);
     json_set_bool(to, "answers", own != NULL);
     for (size_t i = 0; i < ARRAY_LEN(COPIED); i++)
@@ -32,6 +33,8 @@ static const char *state_of(const struct json *x)
         return "silent";
     if (!json_get_bool(x, "bus", true))
         return "no bus";
+    if (json_get_str(x, "stalled", NULL))
+        return "disk full";
     return json_get_bool(x, "ready", true) ? state : "not ready";
 }
 
@@ -49,6 +52,30 @@ static struct json *instances_json(const struct json *supervised, bool *ret_all_
     return out;
 }
 
+/* What may be lost at most. */
+static void print_journal(const struct json *broker)
+{
+    const struct json *j = json_get(broker, "journal");
+    const char *stalled = json_get_str(broker, "stalled", NULL);
+    if (!j)
+        return;
+    printf("  journal: %lld bytes; a kill -9 loses the %lld messages that are not synced yet; the "
+           "longest that one waited for that was %lld ms\n",
+           (long long)json_get_int(j, "bytes", 0),
+           (long long)json_get_int(j, "unsynced_records", 0),
+           (long long)json_get_int(j, "sync_max_ms", 0));
+    if (stalled)
+        printf("  nothing is taken: %s; make room, it goes on by itself\n", stalled);
+    if (json_get_int(j, "torn_bytes", 0))
+        printf("  the torn end of the journal was cut off when it started: %lld bytes, kept in "
+               "%s.torn\n",
+               (long long)json_get_int(j, "torn_bytes", 0), json_get_str(j, "path", ""));
+    if (json_get_int(j, "placeholders", 0) + json_get_int(j, "lost_records", 0))
+        printf("  messages that are gone from it: %lld at the start, %lld since\n",
+               (long long)json_get_int(j, "placeholders", 0),
+               (long long)json_get_int(j, "lost_records", 0));
+}
+
 static void print_instances(const struct json *list)
 {
     printf("%-14s %-9s %8s %9s %8s  %s\n", "instance", "state", "pid", "restarts", "pending",
@@ -64,6 +91,7 @@ static void print_instances(const struct json *list)
                    (long long)json_get_int(x, "last_exit", 0),
                    (long long)json_get_int(x, "last_signal", 0),
                    (long long)json_get_int(x, "pause_ms", 0), json_get_str(x, "log", ""));
+        print_journal(x);
     }
 }
 
@@ -117,10 +145,7 @@ int cmd_status(struct conf *conf, const char *const *args, size_t n_args, struct
     json_set_str(root, "brokers", in.brokers);
     json_set_bool(root, "embedded", in.is_embedded);
     if (!conf_bool(conf, "json")) {
-        printf("%s on %s%s\n", in.data, in.brokers,
-               in.is_embedded ? " (embedded bus: what its journal has not acknowledged yet, at "
-                                "most the last moments before a kill -9, may be lost)"
-                              : "");
+        printf("%s on %s%s\n", in.data, in.brokers, in.is_embedded ? " (embedded bus)" : "");
         print_instances(json_get(root, "instances"));
     }
     installation_fini(&in);

@@ -190,16 +190,27 @@ static int assign(struct logread *l, struct err *err)
     return rc;
 }
 
+/* A partition that was just made, or moves, has no leader for a moment. */
+static int ask_end(struct logread *l, const char *topic, int partition, struct part *at,
+                   struct err *err)
+{
+    int64_t until = clk_mono_ms(&clk_system) + ENDS_WAIT_MS, low = 0;
+    while (bus_offsets(l->bus, topic, partition, ENDS_WAIT_MS, &low, &at->end, err)) {
+        if (err->next != NEXT_RETRY || clk_mono_ms(&clk_system) > until)
+            return -1;
+        loop_turn(l->loop, TURN_MS);
+    }
+    if (at->first < 0 && low > 0)
+        at->first = low;
+    return 0;
+}
+
 static int ask_ends(struct logread *l, struct err *err)
 {
     for (size_t i = 0; i < l->n_topics; i++)
         for (int p = 0; p < l->topics[i].partitions; p++) {
-            struct part *at = &l->topics[i].parts[p];
-            int64_t low = 0;
-            if (bus_offsets(l->bus, l->topics[i].name, p, ENDS_WAIT_MS, &low, &at->end, err))
+            if (ask_end(l, l->topics[i].name, p, &l->topics[i].parts[p], err))
                 return -1;
-            if (at->first < 0 && low > 0)
-                at->first = low;
         }
     return 0;
 }

@@ -35,6 +35,8 @@ struct child *child_new(struct supervisor *s, const char *agent, int share, int 
     else
         snprintf(c->instance, sizeof(c->instance), "%s-%d", agent, share);
     c->address_file = xasprintf("%s/%s.address", s->run_dir, c->instance);
+    if (c->is_broker)
+        c->endpoint_file = xasprintf("%s/%s.endpoint", s->run_dir, c->instance);
     c->log_file = xasprintf("%s/%s.log", s->log_dir, c->instance);
     c->timer = loop_timer_new(s->loop, on_timer, c);
     return c;
@@ -48,6 +50,7 @@ void child_free(struct child *c)
     loop_timer_free(c->timer);
     free_ptr(&c->address_file);
     free_ptr(&c->log_file);
+    free_ptr(&c->endpoint_file);
     free_ptr(&c);
 }
 

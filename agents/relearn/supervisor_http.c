@@ -4,6 +4,7 @@
 
 #include "agents/relearn/supervisor_internal.h"
 #include "common/clk.h"
+#include "common/fsx.h"
 
 static void answer(struct httpd_request *rq, struct json *j)
 {
@@ -11,6 +12,15 @@ static void answer(struct httpd_request *rq, struct json *j)
     json_write(j, 0, false, &out);
     json_free(j);
     httpd_answer(rq, 200, "application/json", buf_slice(&out));
+}
+
+/* Where the bus answers over HTTP; its url is its address for clients. */
+static void add_endpoint(const struct child *c, struct json *j)
+{
+    CLEANUP(buf_fini) struct buf url = {0};
+    struct err none = {0};
+    if (c->endpoint_file && fsx_read_file(c->endpoint_file, 4096, &url, &none) == 0)
+        json_set_str(j, "endpoint", url.data);
 }
 
 static struct json *child_json(const struct child *c)
@@ -29,6 +39,7 @@ static struct json *child_json(const struct child *c)
         json_set_int(j, "last_signal", c->last_signal);
     }
     json_set_str(j, "log", c->log_file);
+    add_endpoint(c, j);
     return j;
 }
 

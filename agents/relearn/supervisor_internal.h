@@ -37,6 +37,7 @@ struct child {
     enum child_state state;
     struct job *job;
     char *address_file, *log_file;
+    char *endpoint_file; /* the broker's: the URL where it answers over HTTP; NULL: an agent */
     char url[96];       /* of the newest start; the broker's HOST:PORT */
     bool keeps_address; /* it was ready there: started again, it listens there again */
     bool was_ever_ready;

@@ -24,6 +24,7 @@ static void broker_arguments(const struct child *c, struct argv *v)
 {
     const struct supervisor *s = c->s;
     add(v, "journal", arena_printf(v->mem, "%s/journal", s->data));
+    add(v, "endpoint-file", c->endpoint_file);
     add(v, "prefix", conf_str(s->conf, "prefix"));
     if (conf_int(s->conf, "partitions") > 0)
         add(v, "partitions",
@@ -99,9 +100,9 @@ const char *const *child_environment(struct arena *mem)
         "LSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH=", "SSL_",
         "http_proxy=",   "https_proxy=",  "no_proxy="};
     static const char *const OWN[] = {
-        "RELEARN_BROKERS=",  "RELEARN_SHARE=", "RELEARN_GROUP=", "RELEARN_LISTEN=",
-        "RELEARN_INSTANCE=", "RELEARN_DATA=",  "RELEARN_X=",     "RELEARN_ADDRESS_FILE=",
-        "RELEARN_JOURNAL=",  "RELEARN_PORT=",  "RELEARN_TOPICS="};
+        "RELEARN_BROKERS=",  "RELEARN_SHARE=", "RELEARN_GROUP=",  "RELEARN_LISTEN=",
+        "RELEARN_INSTANCE=", "RELEARN_DATA=",  "RELEARN_X=",      "RELEARN_ADDRESS_FILE=",
+        "RELEARN_JOURNAL=",  "RELEARN_PORT=",  "RELEARN_TOPICS=", "RELEARN_ENDPOINT_FILE="};
     size_t n = 0, k = 0;
     while (environ[n])
         n++;

@@ -5,13 +5,15 @@ system that goes on meanwhile. On the embedded bus, and on Kafka when RELEARN_TE
 # time-limit: 300
 import json
 import os
-import shutil
+import resource
 import sys
 import threading
 import time
 from pathlib import Path
 
-from relearn_e2e import CLEAR, CLEAR_LABELS, KAFKA, Installation, pipeline, rows_of, run, wait, write_csv
+from relearn_e2e import (
+    CLEAR, CLEAR_LABELS, CONTROL, KAFKA, Installation, header, mislabel, pipeline, rows_of, run, wait, write_csv,
+)
 
 it = None  # the installation
 DONE, REFUSED, USAGE, NOT_RUNNING = 0, 1, 2, 3
@@ -151,6 +153,117 @@ def gc_that_cannot_know_what_is_named_removes_nothing():
     assert len(relearn("gc")["removed"]) >= len(left)
 
 
+# ---- the embedded bus and its disk -------------------------------------------------------------------------------------
+
+
+def of_broker():
+    """What `relearn status` says of the bus."""
+    said = json.loads(it.command("status", "--json", check=False).stdout)
+    return next(i for i in said["instances"] if i["instance"] == "broker")
+
+
+def await_synced():
+    wait(lambda: of_broker()["journal"]["unsynced_records"] == 0, lambda: f"everything in the journal: {of_broker()}")
+
+
+def teach(line, on_step):
+    """Six versions, one with wrong labels; on_step is called when the first event of a topic has come of each."""
+    steps = ["snapshots", "plans", "models", "evaluations", "decisions", "deployments"]
+    it.apply(pipeline(line))
+    for k, topic in enumerate(steps):
+        rows = rows_of(300, 40 + k)
+        path = write_csv(it.data / f"taught-{k}.csv", mislabel(rows, 1) if k == 3 else rows)
+        before = len(it.events(topic, line))
+        event = it.publish(line, path)
+        await_synced()  # what nobody can derive again must be there
+        wait(lambda: len(it.events(topic, line)) > before, f"{topic} of version {k}")
+        on_step()
+        it.end_of(line, it.snapshot(line, event)["id"])
+    it.await_idle()
+
+
+def story_of(line):
+    """What came of each run, in order, and what was put into service."""
+    ends = [e["record"]["outcome"] for e in it.events("plans", line, kind="closed")]
+    return ends, [(d["base"], d["generation"], d["action"], d["is_final"]) for d in it.deployments(line)]
+
+
+def each_step_was_done_once(line):
+    for e in it.events("datasets", line):
+        assert len(it.events("snapshots", line, cause=e["id"])) == 1, e
+    for plan in it.events("plans", line, kind="requested"):
+        for topic, how in (("models", {}), ("plans", {"kind": "closed"})):
+            assert len(it.events(topic, line, run=plan["id"], **how)) == 1, (topic, plan)
+    for topic in CONTROL:
+        ids = [header(m, "ce_id") for m in it.raw(topic)]
+        assert len(ids) == len(set(ids)), f"{topic}: the same id more than once"
+
+
+def a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing():
+    """kill -9 at six moments, nothing waited for; the decisions are those of a line that was left alone."""
+    def kill():
+        it.restart("broker")
+        it.await_ready()
+        it.read_anew()  # another cluster, so another view
+
+    teach("calm", lambda: None)
+    teach("killed", kill)
+    assert story_of("killed") == story_of("calm"), (story_of("killed"), story_of("calm"))
+    for line in ("calm", "killed"):
+        each_step_was_done_once(line)
+        assert it.labels_of(line, CLEAR) == CLEAR_LABELS
+
+
+def a_full_disk_stops_the_bus_and_room_starts_it_again():
+    """The journal's file may not grow: a full disk, as the process sees it."""
+    line, pid = "full", it.pid("broker")
+    it.apply(pipeline(line))
+    await_synced()
+    before = it.events("pipelines") + it.events("datasets")
+    size = (it.data / "journal").stat().st_size
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 500, resource.RLIM_INFINITY))
+    path = data("full.csv", 60)
+    publishing = threading.Thread(target=lambda: it.command("publish", line, path, "--wait", "0", check=False))
+    publishing.start()
+    try:
+        wait(lambda: of_broker()["state"] == "disk full", lambda: f"a full disk noticed: {of_broker()}")
+        said = it.command("status", check=False)
+        assert said.returncode == REFUSED and "nothing is taken: write" in said.stdout and "File too large" in said.stdout, said.stdout
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        publishing.join()
+    wait(lambda: of_broker()["state"] == "ready", lambda: f"the bus going on: {of_broker()}")
+    assert it.pid("broker") == pid, "it was not started anew"
+    it.await_ready()
+    assert it.learn(line, line, data("room.csv", 61))["outcome"] == "promoted"
+    it.restart("broker")
+    it.await_ready()
+    it.read_anew()
+    after = {e["id"] for e in it.events("pipelines") + it.events("datasets")}
+    assert {e["id"] for e in before} <= after
+    assert it.labels_of(line, CLEAR) == CLEAR_LABELS
+
+
+def a_damaged_journal_is_refused_with_the_way_out():
+    it.await_idle()
+    it.down()
+    journal = it.data / "journal"
+    good = journal.read_bytes()
+    middle = len(good) // 2
+    journal.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1:])
+    said = it.command("up", check=False)
+    assert said.returncode == REFUSED and "is damaged from byte" in said.stderr and "--salvage" in said.stderr, said.stderr
+    journal.write_bytes(b"this is no journal\n")
+    said = it.command("up", check=False)
+    assert said.returncode == REFUSED and "does not begin as a journal does" in said.stderr, said.stderr
+    assert journal.read_bytes() == b"this is no journal\n"
+    journal.write_bytes(good + b"RLJB half a batch")
+    it.up()
+    assert of_broker()["journal"]["torn_bytes"] == 17
+    assert "was cut off when it started: 17 bytes" in it.command("status").stdout
+    assert it.labels_of(LINE, CLEAR) == CLEAR_LABELS
+
+
 def main():
     global it
     with Installation("care") as it:
@@ -161,7 +274,11 @@ def main():
             gc_leaves_what_is_young,
             gc_beside_a_loop_that_works_harms_nothing,
             gc_that_cannot_know_what_is_named_removes_nothing,
-        ], it)
+        ] + ([] if KAFKA else [
+            a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
+            a_full_disk_stops_the_bus_and_room_starts_it_again,
+            a_damaged_journal_is_refused_with_the_way_out,
+        ]), it)
 
 
 if __name__ == "__main__":

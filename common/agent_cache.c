@@ -10,6 +10,10 @@
 #include "common/mem.h"
 #include "common/store.h"
 
+/* Rows of one transaction while everything is read for the first time: each commit writes every
+ * page that it touched, and there is a page for each partition of each topic. About 10 MB. */
+enum { RESTORE_COMMIT_ROWS = 10000 };
+
 static const char *const MIGRATIONS[] = {
     "CREATE TABLE log (topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " timestamp_ms INTEGER NOT NULL, key BLOB, value BLOB, headers BLOB NOT NULL,"
@@ -27,13 +31,6 @@ int agent__cache_open(struct agent *a, struct err *err)
     if (was_reset)
         log_warn("cache.rebuilt", "path=%s reason=damaged", path);
     return 0;
-}
-
-void agent__cache_close(struct agent *a)
-{
-    agent__cache_flush(a);
-    store_close(a->cache);
-    a->cache = NULL;
 }
 
 /* A cache that cannot be written is given up for this run; the log has everything. */
@@ -104,11 +101,12 @@ void agent__cache_add(struct agent *a, const struct bus_message *m)
     stmt_bind_blob(s, 5, m->key, m->key_n);
     stmt_bind_blob(s, 6, m->value, m->value_n);
     stmt_bind_blob(s, 7, headers.len ? headers.data : "", headers.len);
+    a->cache_rows++;
     if (stmt_run(s, &err))
         give_up(a, &err);
 }
 
-void agent__cache_flush(struct agent *a)
+static void commit(struct agent *a)
 {
     struct err err = {0};
     if (!a->cache || !a->cache_in_tx)
@@ -116,8 +114,22 @@ void agent__cache_flush(struct agent *a)
     if (a->moving) /* read again after a crash, and then moved: the cache passes over it */
         return;
     a->cache_in_tx = false;
+    a->cache_rows = 0;
     if (EFFECT(cache, "agent.cache.commit", FAULT_ERR(&err), store_commit(a->cache, &err)))
         give_up(a, &err);
+}
+
+void agent__cache_flush(struct agent *a)
+{
+    if (a->is_ready || a->cache_rows >= RESTORE_COMMIT_ROWS)
+        commit(a);
+}
+
+void agent__cache_close(struct agent *a)
+{
+    commit(a);
+    store_close(a->cache);
+    a->cache = NULL;
 }
 
 /* False: it cannot be decoded yet, and has to be read from the log. */
@@ -185,7 +197,7 @@ void agent__cache_reset(struct agent *a)
 {
     if (!a->cache)
         return;
-    agent__cache_flush(a);
+    commit(a);
     struct err err = {0};
     if (a->cache && store_exec(a->cache, "DELETE FROM log", &err))
         give_up(a, &err);

@@ -114,6 +114,7 @@ struct agent {
     struct metric_cell *metrics;
     struct store *cache;
     bool cache_in_tx, is_reading_cache;
+    int64_t cache_rows;              /* of the transaction */
     struct loop_timer *timer;        /* wakes and retries */
     struct loop_timer *assign_timer; /* waits for topics */
     struct loop_timer *hold_timer;   /* partitions held back for a schema */

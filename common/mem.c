@@ -108,7 +108,7 @@ void free_ptr(void *pp)
 
 enum {
     ARENA_ALIGN_BYTES = 16,
-    ARENA_FIRST_BYTES = 4096,        /* most messages fit in one block */
+    ARENA_FIRST_BYTES = 1024,        /* a control event has 500 to 1,500, and the fold keeps each */
     ARENA_BLOCK_MAX_BYTES = 1 << 20, /* doubling stops here: what is left over stays small */
 };
 

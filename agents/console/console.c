@@ -42,7 +42,10 @@ static void folded(struct agent *a, struct unit *u, const struct event *ev)
 
 static void turn(struct agent *a)
 {
-    view_flush(self_of(a));
+    struct console *c = self_of(a);
+    /* nobody asks before everything is read, and few large transactions are faster than many */
+    if (agent_is_ready(a) || c->view_rows >= CONSOLE_RESTORE_COMMIT_ROWS)
+        view_flush(c);
 }
 
 static void stream(struct agent *a, struct event *ev)

@@ -13,6 +13,7 @@ enum {
         500000, /* rows of the view, about 100 MB: older ones are forgotten */
     CONSOLE_BODY_CAP_BYTES = 64 << 20,   /* labels come in large batches */
     CONSOLE_BATCH_MAX_RECORDS = 1000000, /* of one request: what 64 MiB of labels come to */
+    CONSOLE_RESTORE_COMMIT_ROWS = 20000, /* written to the view at once when it starts: 20 MB */
     CONSOLE_MAX_WAIT_MS = 600000,
     CONSOLE_LIST_ROWS = 100, /* of a list unless `limit` says otherwise */
     CONSOLE_LIST_MAX_ROWS = 1000,
@@ -27,6 +28,7 @@ struct console {
     struct agent *a;
     struct store *view;
     bool view_in_tx, view_failed;
+    int64_t view_rows;             /* of the transaction */
     struct loop_timer *view_timer; /* looks whether a view that failed can be written again */
     int64_t view_look_ms;
     struct batch *batches; /* not yet acknowledged */

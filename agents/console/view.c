@@ -115,6 +115,7 @@ static struct stmt *prepare(struct console *c, const char *sql, bool is_write)
 static void run(struct console *c, struct stmt *s)
 {
     struct err err = {0};
+    c->view_rows++;
     if (stmt_run(s, &err))
         give_up(c, &err);
 }
@@ -124,6 +125,7 @@ void view_flush(struct console *c)
     struct err err = {0};
     if (!c->view || !c->view_in_tx)
         return;
+    c->view_rows = 0;
     if (store_commit(c->view, &err))
         give_up(c, &err);
     c->view_in_tx = false;

@@ -99,6 +99,7 @@ def wrong_usage_exits_with_2():
     expect(USAGE, relearn("replay", "x.csv"), "--label is missing")
     expect(USAGE, relearn("demo", "--nonsense"), "--nonsense")
     expect(USAGE, relearn("topics"), "--brokers")
+    expect(USAGE, relearn("verify", "--since", "yesterday"), "a duration like 24h")
 
 
 CONSOLE_COMMANDS = [
@@ -110,7 +111,7 @@ CONSOLE_COMMANDS = [
 
 def nothing_running_exits_with_3():
     with tempfile.TemporaryDirectory() as empty:
-        for words in [*CONSOLE_COMMANDS, ["down"], ["status"], ["scale", "train=2"], ["predict", "p", "a=1"]]:
+        for words in [*CONSOLE_COMMANDS, ["down"], ["status"], ["scale", "train=2"], ["predict", "p", "a=1"], ["verify"]]:
             expect(NOT_RUNNING, relearn(*words, data=empty), f"nothing runs in {empty}", "relearn up")
         for words in [*CONSOLE_COMMANDS, ["status"]]:
             expect(NOT_RUNNING, relearn(*words, "--console", CLOSED_PORT), "127.0.0.1:9")

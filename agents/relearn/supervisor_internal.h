@@ -38,8 +38,8 @@ struct child {
     struct job *job;
     char *address_file, *log_file;
     char *endpoint_file; /* the broker's: the URL where it answers over HTTP; NULL: an agent */
-    char url[96];       /* of the newest start; the broker's HOST:PORT */
-    bool keeps_address; /* it was ready there: started again, it listens there again */
+    char url[96];        /* of the newest start; the broker's HOST:PORT */
+    bool keeps_address;  /* it was ready there: started again, it listens there again */
     bool was_ever_ready;
     int restarts; /* deaths that nobody asked for */
     int last_exit, last_signal, pause_ms;

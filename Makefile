@@ -92,7 +92,7 @@ C_TESTS := $(UNIT) $(COMPONENT) $(INTEGRATION) $(BENCH) $(SIM)
 RUN := scripts/run-tests
 LABEL := $(if $(SAN),-l $(SAN))
 
-.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture sim bench lint fmt docs docs-check compdb install dist clean help \
+.PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture sim bench soak lint fmt docs docs-check compdb install dist clean help \
 	bootstrap print-cflags print-tests san-run FORCE need-libs need-cmocka
 .DELETE_ON_ERROR .SECONDARY:
 
@@ -156,8 +156,8 @@ asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSa
 	@$(MAKE) SAN=$@ san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
 	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
-sim: $(SIM) ## random histories of all agents on virtual time: SEEDS=n of them, SEED=x one again (tests/sim/README.md)
-	@$(if $(SEED)$(SEEDS),$(SIM) $(SEED:%=--seed %) $(SEEDS:%=--seeds %) $(SIMFLAGS),$(RUN) $(LABEL) $(SIM))
+sim: $(SIM) ## histories of all agents on virtual time: SEEDS=n of them, SEED=x one again, PLAN='...' a shortened one (tests/sim/README.md)
+	@$(if $(SEED)$(SEEDS)$(PLAN),$(SIM) $(SEED:%=--seed %) $(SEEDS:%=--seeds %) $(if $(PLAN),--plan '$(PLAN)') $(SIMFLAGS),$(RUN) $(LABEL) $(SIM))
 fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
 	@$(MAKE) SAN=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ)
@@ -166,6 +166,8 @@ torture: ## every fault point of every program, once for each fault, on a whole 
 	@$(MAKE) VARIANT=fault all && $(if $(filter kafka,$(BUS)),scripts/with-kafka) tests/e2e/torture.py all
 bench: all $(BENCH) ## the benchmarks of tests/bench
 	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "no tests/bench/run yet"; fi
+soak: all ## a whole installation under load for MINUTES (30) at RATE (2000) events a second: memory and descriptors stay flat
+	@$(PYTHON) tests/bench/soak.py --minutes $(or $(MINUTES),30) --rate $(or $(RATE),2000)
 demo: ## install what is missing, build, and show the whole loop at work
 	@scripts/bootstrap --runtime && $(MAKE) all && $(BIN)/relearn demo
 bootstrap: ## install what building, testing and linting need

@@ -16,7 +16,7 @@ enum {
     SIM_PROCS_MAX = 32,
     SIM_ITEMS_MAX = 96,
     SIM_TOPICS = RECORD_COUNT,
-    SIM_STEPS_MAX = 400000, /* of one history: beyond it never comes to rest */
+    SIM_STEPS_MAX = 100000, /* of one history: beyond it never comes to rest */
 };
 #define SIM_MS INT64_C(1000)
 #define SIM_S INT64_C(1000000)
@@ -130,7 +130,7 @@ struct sim_item {
 };
 struct sim_noise { /* per mille */
     int ack_lost, doubled, refused, commit_lost, slow_topic, slow_work, train_fails, train_hangs,
-        train_dies, orphans, tail_lost;
+        train_dies, orphans, bad_models, compacted;
     int lag_ms; /* usual delay of a message */
 };
 struct sim_plan {
@@ -144,9 +144,12 @@ struct sim_plan {
     size_t n_items;
 };
 void sim_plan_make(uint64_t seed, struct sim_plan *ret);
-void sim_plan_print(const struct sim_plan *p, FILE *to);
+void sim_plan_print(const struct sim_plan *p, FILE *to); /* for people */
+void sim_plan_write(const struct sim_plan *p, FILE *to); /* one line */
+bool sim_plan_read(const char *line, struct sim_plan *ret);
 void sim_item_do(const struct sim_item *it);
-bool sim_input_do(const struct sim_item *it); /* false: it is a fault */
+bool sim_is_by_days(const struct sim_item *it); /* a clock set wrong */
+bool sim_input_do(const struct sim_item *it);   /* false: it is a fault */
 const char *sim_item_str(enum sim_item_kind k);
 const char *sim_pipeline_text(int variant, int version, struct arena *arena);
 
@@ -220,7 +223,8 @@ extern struct sim_state sim;
 extern struct sim_stats sim_stats;
 /* Returns NULL, or what was wrong. */
 const char *sim_run(const struct sim_plan *p, enum sim_mutant mutant, int verbose);
-void sim_data_remove(void); /* at the end */
+bool sim_is_bad_model(const char *digest); /* no instance of serve can load it */
+void sim_data_remove(void);                /* at the end */
 void sim_wrong(const char *fmt, ...) PRINTF(1, 2);
 void sim_trace(const char *fmt, ...) PRINTF(1, 2);
 

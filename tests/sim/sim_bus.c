@@ -98,6 +98,18 @@ static bool is_reading(const struct bus *b, const struct sim_cursor *c)
     return c->is_assigned && !c->is_paused && !b->is_closing;
 }
 
+/* Compacted topics keep the newest of each key, sooner or later. */
+static bool is_compacted_away(struct bus *b, const struct sim_part *log, const struct sim_entry *e)
+{
+    if ((e->record != RECORD_PIPELINE_DECLARED && e->record != RECORD_SERVING_CHANGED) ||
+        !sim_chance(b->proc, sim.plan->noise.compacted))
+        return false;
+    for (size_t i = (size_t)e->offset + 1; i < log->n; i++)
+        if (strcmp(log->items[i]->key, e->key) == 0)
+            return true;
+    return false;
+}
+
 static void on_fetch(void *ctx)
 {
     struct fetch *f = ctx;
@@ -112,7 +124,10 @@ static void on_fetch(void *ctx)
         return;
     }
     while (c->next < to && is_reading(b, c)) {
-        struct bus_message m = *log->items[c->next++]->m;
+        const struct sim_entry *e = log->items[c->next++];
+        if (is_compacted_away(b, log, e))
+            continue;
+        struct bus_message m = *e->m;
         b->stats.received++;
         sim_moment(MOMENT_READ, f->record, b->proc);
         b->cb.on_message(b->cb.ctx, &m);
@@ -201,7 +216,9 @@ static void on_commit_tick(void *ctx)
 void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset)
 {
     struct sim_cursor *c = &b->cursors[sim_record_of(topic)][partition];
-    if (sim.mutant == MUTANT_STREAM_EARLY && c->next > next_offset)
+    enum record r = sim_record_of(topic);
+    if (sim.mutant == MUTANT_STREAM_EARLY && c->next > next_offset &&
+        (r == RECORD_PREDICTION_SERVED || r == RECORD_LABEL_OBSERVED))
         next_offset = c->next;
     if (c->commit == next_offset)
         return;

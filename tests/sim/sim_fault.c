@@ -81,9 +81,21 @@ static void note_in_flight(const struct sim_item *it)
         sim_stats.in_flight[it->kind][r] += by_topic[r] || sim_is_unread((enum record)r) ? 1 : 0;
 }
 
+bool sim_is_by_days(const struct sim_item *it)
+{
+    return it->kind == ITEM_SKEW && it->c % 6 == 0;
+}
+
 static void fault(const struct sim_item *it, struct sim_proc *p)
 {
-    enum { DOWN_MS = 30000, PAUSE_MS = 25000, TROUBLE_MS = 20000, SKEW_MS = 90000 };
+    enum {
+        DOWN_MS = 30000,
+        PAUSE_MS = 25000,
+        LONG_PAUSE_MS = 150000,
+        TROUBLE_MS = 20000,
+        SKEW_MS = 90000,
+        DAY_S = 86400
+    };
     switch (it->kind) {
     case ITEM_CRASH:
         sim_proc_kill(p);
@@ -94,7 +106,7 @@ static void fault(const struct sim_item *it, struct sim_proc *p)
         sim_proc_stop(p);
         break;
     case ITEM_PAUSE:
-        p->paused_until_us = sim.now_us + up_to(it->b, PAUSE_MS);
+        p->paused_until_us = sim.now_us + up_to(it->b, it->c % 8 ? PAUSE_MS : LONG_PAUSE_MS);
         sim_group_silent(p);
         break;
     case ITEM_CUT:
@@ -107,6 +119,8 @@ static void fault(const struct sim_item *it, struct sim_proc *p)
         break;
     case ITEM_SKEW:
         p->skew_us = up_to(it->b, 2 * SKEW_MS) - SKEW_MS * SIM_MS;
+        if (sim_is_by_days(it)) /* somebody set it wrong */
+            p->skew_us += (it->c % 4 < 2 ? DAY_S : -DAY_S) * SIM_S;
         break;
     case ITEM_JOIN:
         join();

@@ -61,7 +61,8 @@ static void draw_noise(struct sim_plan *p, struct rng *r)
         .train_hangs = noise(r, 150),
         .train_dies = noise(r, 300),
         .orphans = noise(r, 500),
-        .tail_lost = noise(r, 500),
+        .bad_models = noise(r, 300),
+        .compacted = noise(r, 1000),
         .lag_ms = LAGS[rng_below(r, ARRAY_LEN(LAGS))],
     };
 }
@@ -130,9 +131,11 @@ void sim_plan_print(const struct sim_plan *p, FILE *to)
         fprintf(to, " %s=%d", sim_spec(i)->name, p->instances[i]);
     fprintf(to,
             "\n  noise (per mille): ack_lost=%d doubled=%d refused=%d commit_lost=%d slow_topic=%d "
-            "slow_work=%d train_fails=%d train_hangs=%d train_dies=%d orphans=%d lag=%d ms\n",
+            "slow_work=%d train_fails=%d train_hangs=%d train_dies=%d orphans=%d bad_models=%d "
+            "compacted=%d lag=%d ms\n",
             n->ack_lost, n->doubled, n->refused, n->commit_lost, n->slow_topic, n->slow_work,
-            n->train_fails, n->train_hangs, n->train_dies, n->orphans, n->lag_ms);
+            n->train_fails, n->train_hangs, n->train_dies, n->orphans, n->bad_models, n->compacted,
+            n->lag_ms);
     for (size_t i = 0; i < p->n_items; i++)
         fprintf(to, "  %9.3f s  %-8s %u %u %u\n", (double)p->items[i].at_us / 1e6,
                 KINDS[p->items[i].kind], p->items[i].a, p->items[i].b, p->items[i].c);

@@ -16,7 +16,7 @@
 #include "common/mem.h"
 #include "tests/sim/sim.h"
 
-enum { RESTART_MS = 1500, REST_S = 240, CALM_S_MAX = 8 * 3600 };
+enum { RESTART_MS = 1500, REST_S = 240, LONG_REST_S = 26 * 3600, CALM_S_MAX = 3 * 86400 };
 
 struct sim_state sim;
 struct sim_stats sim_stats;
@@ -263,18 +263,26 @@ static void calm_down(void)
     sim.is_calm = true;
     for (int i = 0; i < sim.n_procs; i++) {
         struct sim_proc *p = &sim.procs[i];
-        p->cut_until_us = 0;
+        p->cut_until_us = p->skew_us = 0;
         if (p->paused_until_us > sim.now_us)
             p->paused_until_us = sim.now_us;
         sim_after(NULL, RESTART_MS * SIM_MS, TICK_WORLD, start_again, p);
     }
 }
 
+/* What a clock that was a day ahead has put off, comes a day later. */
+static int64_t rest_us(void)
+{
+    for (size_t i = 0; i < sim.plan->n_items; i++)
+        if (sim_is_by_days(&sim.plan->items[i]))
+            return LONG_REST_S * SIM_S;
+    return REST_S * SIM_S;
+}
+
 static bool is_at_rest(void)
 {
     size_t by_topic[SIM_TOPICS];
-    if (sim.now_us - sim.last_append_us < REST_S * SIM_S || sim_jobs_running() ||
-        sim_sending(by_topic))
+    if (sim.now_us - sim.last_append_us < rest_us() || sim_jobs_running() || sim_sending(by_topic))
         return false;
     for (int i = 0; i < sim.n_procs; i++)
         if (!sim.procs[i].is_up || sim.procs[i].is_stopping || !agent_is_idle(sim.procs[i].agent))

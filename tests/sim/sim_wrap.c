@@ -81,12 +81,18 @@ int __wrap_model_open(const struct artifacts *a, const char *digest, struct mode
     return 0;
 }
 
+bool sim_is_bad_model(const char *digest)
+{
+    return hash64(digest, strlen(digest), sim.plan->seed) % 1000 <
+           (uint64_t)sim.plan->noise.bad_models;
+}
+
 int __wrap_xgb_check(struct slice model, size_t n_features, struct err *err)
 {
-    (void)model;
+    char digest[DIGEST_HEX_SIZE];
     (void)n_features;
-    (void)err;
-    return 0;
+    digest_bytes(model.p, model.n, digest);
+    return sim_is_bad_model(digest) ? err_inval(err, "sim: it is damaged") : 0;
 }
 
 int __wrap_xgb_load(struct slice model, struct xgb **ret, struct err *err)

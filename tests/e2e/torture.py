@@ -4,6 +4,7 @@ that it failed. Each time the story of torture_story.py must end as it does with
 
   tests/e2e/torture.py                      a sample, the same for a RELEARN_TEST_SEED; part of `make test`
   tests/e2e/torture.py all                  all of them: `make torture`
+  tests/e2e/torture.py again                what went wrong the last time, or was not met
   tests/e2e/torture.py train-1/artifact.sync.before=kill@3 ...   these; @3: at the third pass, @start: on its way up
 
 On the embedded bus, or on Kafka when RELEARN_TEST_BROKERS is set. The programs are those of VARIANT=fault, which it builds.
@@ -31,7 +32,7 @@ from torture_table import Table  # noqa: E402
 SEED = int(os.environ.get("RELEARN_TEST_SEED") or 1)
 SAMPLE_S = 60  # of faults, in `make test`
 JOBS = int(os.environ.get("TORTURE_JOBS") or 1)  # installations at once
-TOGETHER = int(os.environ.get("TORTURE_TOGETHER") or 1)  # faults in one telling
+TOGETHER = int(os.environ.get("TORTURE_TOGETHER") or 6)  # faults in one telling, when they are not named
 RUNS_EACH = 60  # tellings of one installation: its logs grow, and every agent reads them again when it is started
 
 
@@ -54,22 +55,23 @@ def planned(torture, rng):
 class Runner:
     """Threads that take faults from one list; each has an installation, and another one when that has suffered enough."""
 
-    def __init__(self, plan, table, until):
-        self.plan, self.table, self.until = list(plan), table, until
+    def __init__(self, plan, table, until, together_max=1):
+        self.plan, self.table, self.until, self.together_max = list(plan), table, until, together_max
         self.lock = threading.Lock()
-        self.errors, self.again, self.together = [], set(), []
+        self.errors, self.again, self.together, self.is_cut = [], set(), [], False
 
     def next(self):
-        """What is suffered in one telling: of different processes, one that is stopped at most."""
+        """What is suffered in one telling: of different processes, a third of which may be stopped."""
         with self.lock:
             taken = []
             if self.plan and (self.plan[0] in self.again or self.plan[0].process == "broker"):  # that takes all others with it
                 return [self.plan.pop(0)]
             for fault in self.plan if time.monotonic() < self.until else []:
                 is_other = fault.process not in ("broker", *(f.process for f in taken))
-                if fault not in self.again and is_other and not (fault.kind == "stop" and any(f.kind == "stop" for f in taken)):
+                stopped = sum(f.kind == "stop" for f in taken) * (fault.kind == "stop")
+                if fault not in self.again and is_other and stopped <= self.together_max // 4:
                     taken.append(fault)
-                if len(taken) == TOGETHER:
+                if len(taken) == self.together_max:
                     break
             for fault in taken:
                 self.plan.remove(fault)
@@ -102,8 +104,12 @@ class Runner:
                 self.again.add(fault)
                 self.plan.append(fault)
 
+    def stop(self):
+        self.plan.clear()
+        self.is_cut = True
+
     def run(self):
-        signal.signal(signal.SIGTERM, lambda *_: self.plan.clear())  # its installations end with it
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())  # its installations end with it
         threads = [threading.Thread(target=self.work) for _ in range(JOBS)]
         for t in threads:
             t.start()
@@ -121,13 +127,17 @@ def main():
     with Torture() as first:
         plan = planned(first, rng)
         table.expect(first.all_points(), plan)
-    everything = words == ["all"]
-    plan = plan if everything or not words else [parse(w) for w in words]
-    runner = Runner(plan, table, time.monotonic() + SAMPLE_S if not words else math.inf)
+    everything = words in (["all"], ["again"])
+    if words == ["again"]:
+        plan = [parse(w) for w in table.take_up()]
+    elif words and not everything:
+        plan = [parse(w) for w in words]
+    until = math.inf if words else time.monotonic() + SAMPLE_S
+    runner = Runner(plan, table, until, TOGETHER if words in ([], ["all"]) else 1)
     runner.run()
     for faults, wrong in runner.together:
         print(f"went wrong together: {' '.join(map(str, faults))}: {wrong}", flush=True)
-    table.write(is_summary=everything)
+    table.write(is_summary=everything and not runner.is_cut)
     print(table.last_line(), flush=True)
     return 1 if table.failed else 0
 

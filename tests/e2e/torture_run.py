@@ -44,11 +44,15 @@ def difference(after, before):
 
 
 class Torture:
-    serial = 0
+    serial = installations = 0
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="relearn-faults-"))
-        self.it = Installation("torture", env={"RELEARN_FAULTS": str(self.folder)})
+        Torture.installations += 1
+        # On Kafka every second one shares its work by group: there one that is stopped is expelled, and comes back.
+        self.group = ["-X", "session.timeout.ms=3000"] if KAFKA and Torture.installations % 2 == 0 else []
+        options = ["--by-group", *self.group] if self.group else []
+        self.it = Installation("torture", options, env={"RELEARN_FAULTS": str(self.folder)})
         self.is_broken = False
 
     def __enter__(self):
@@ -112,15 +116,15 @@ class Torture:
         controls = {f: Control(self.folder, f.process) for f in faults}
         before = {f: c.fired for f, c in controls.items()}
         story, begin = self.story(), time.monotonic()
-        watchers = [Watcher(self.it, f, controls[f], before[f]) for f in faults if f.kind == "stop"]
+        watchers = [Watcher(self.it, f, controls[f], before[f], self.group) for f in faults if f.kind == "stop"]
         wrong = None
         try:
             for fault, control in controls.items():
                 control.arm(fault.point, fault.kind, fault.nth or 1)
-                if not fault.nth:
-                    self.it.kill(fault.process)
                 if fault.process == "broker":
                     self.strike_broker(fault, control, before[fault])
+                elif not fault.nth:
+                    self.kill(fault.process)
             wrong = self.compare(story.tell())
             if not wrong:
                 self.verify()
@@ -142,11 +146,21 @@ class Torture:
         print(f"{time.monotonic() - begin:6.2f}s  {', '.join(said)}: {wrong or 'ok'}", flush=True)
         return found, wrong
 
+    def kill(self, process):
+        """One that runs: what struck it last may still be felt."""
+        def killed():
+            try:
+                return self.it.look()[process]["state"] == "ready" and self.it.kill(process)
+            except ProcessLookupError:
+                return None
+
+        wait(killed, f"{process} running")
+
     def strike_broker(self, fault, control, before):
         """At rest: what its journal has not written when it dies is lost, and it says so. Afterwards everything is as it was."""
         restarts, fired = self.it.look()["broker"]["restarts"], lambda: control.fired > before
         if not fault.nth:
-            self.it.kill("broker")
+            self.kill("broker")
             pause_for(fired, 5)
         for n in range(20 if fault.nth else 0):  # one journalled event each
             if fired():
@@ -212,8 +226,8 @@ class Torture:
 class Watcher:
     """Sees to a process that has stopped itself: a worker's work is done by a twin meanwhile, then it goes on, the zombie."""
 
-    def __init__(self, it, fault, control, before):
-        self.it, self.fault, self.control, self.before = it, fault, control, before
+    def __init__(self, it, fault, control, before, group):
+        self.it, self.fault, self.control, self.before, self.group = it, fault, control, before, group
         self.is_over = False
         self.wrong = None
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -228,7 +242,8 @@ class Watcher:
         try:
             agent = self.fault.process.rsplit("-", 1)[0]
             if agent in WORKERS:
-                _, url = self.it.start_extra(agent, f"{agent}-twin")
+                share = None if self.group else "1/1"
+                _, url = self.it.start_extra(agent, f"{agent}-twin", share=share, options=self.group)
                 end = time.monotonic() + TWIN_S
                 while time.monotonic() < end and not self.it.http.get(f"{url}/status", timeout=30).json()["idle"]:
                     time.sleep(LOOK_S)

@@ -1,11 +1,28 @@
 """What torture has done: a line a point and fault, in build/torture/, and a summary for tests/README.md."""
 import os
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "tests/README.md"
 BUILD = ROOT / os.environ.get("BUILD", "build")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault of an earlier run."""
+    process: str
+    point: str
+    kind: str
+    text: str
+
+    def __str__(self):
+        return self.text
+
+
+def plain(wrong):
+    return (wrong or "as without").replace("\n", " ").replace("|", "/")[:120]
 
 
 class Table:
@@ -26,6 +43,18 @@ class Table:
         self.rows.append((fault, wrong))
         self.failed += bool(wrong) and wrong != "not met"
 
+    def take_up(self):
+        """The rows of the last run; returns the faults that did not end as they should."""
+        again = []
+        for row in (BUILD / "torture" / f"{self.bus}.md").read_text(encoding="utf-8").splitlines()[2:]:
+            _, process, point, kind, found, command, _ = (c.strip() for c in row.split("|", 6))
+            fault = command.strip("`").split(" ")[-1]
+            if found == "as without":
+                self.rows.append((Row(process, point, kind, fault), None))
+            elif kind:
+                again.append(fault)
+        return again
+
     def last_line(self):
         return f"{sum(w is None for _, w in self.rows)} passed, {self.failed} failed"
 
@@ -35,7 +64,7 @@ class Table:
         with open(folder / f"{self.bus}.md", "w", encoding="utf-8") as f:
             f.write("| process | point | fault | found | to repeat |\n| --- | --- | --- | --- | --- |\n")
             for fault, wrong in sorted(self.rows, key=lambda r: str(r[0])):
-                f.write(f"| {fault.process} | {fault.point} | {fault.kind} | {(wrong or 'as without')[:80]} | `tests/e2e/torture.py {fault}` |\n")
+                f.write(f"| {fault.process} | {fault.point} | {fault.kind} | {plain(wrong)} | `tests/e2e/torture.py {fault}` |\n")
             for (process, point), _ in sorted(self.unmet.items()):
                 f.write(f"| {process} | {point} | | the story does not come here | |\n")
         if is_summary:
@@ -52,8 +81,8 @@ class Table:
                 failures[effect] += bool(wrong)
         kinds = ["kill", "stop", "fail", "lost"]
         lines = [
-            f"Torture, {self.bus} bus: {len(self.rows)} runs at {len({(f.process, f.point) for f, _ in self.rows})} points of 9 agents, "
-            f"{self.failed} failures.", "",
+            f"Torture, {self.bus} bus: {len(self.rows)} runs at {len({(f.process, f.point) for f, _ in self.rows})} points of {len({f.process for f, _ in self.rows})} programs, "
+            f"{self.failed} failures, {sum(w == 'not met' for _, w in self.rows)} not met.", "",
             "| effect | points | killed | stopped | failed | answer lost | failures |", "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for effect in sorted(points):

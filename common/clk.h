@@ -16,6 +16,10 @@ int64_t clk_unix_ms(const struct clk *c);
 int64_t clk_mono_ms(const struct clk *c);
 int64_t clk_mono_ns(void); /* system monotonic, for measuring */
 
+/* Clocks of machines may differ by so much. A time that lies further ahead was written by a clock
+ * that was wrong then, or this one is now: nobody waits until it has come. */
+enum { CLK_SKEW_MS = 300000 };
+
 /* RFC 3339 in UTC with microseconds, "2026-11-23T14:05:06.123456Z" (27 chars + NUL). */
 #define CLK_RFC3339_SIZE 32
 void clk_format(int64_t unix_us, char out[CLK_RFC3339_SIZE]);

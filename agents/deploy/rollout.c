@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clk.h"
+
 static bool is(const char *a, const char *b)
 {
     return a && b && strcmp(a, b) == 0;
@@ -342,7 +344,9 @@ static bool owes_step(const struct line *l, const struct pipeline *p, int64_t no
                 arena, &ret->change);
         return true;
     }
-    if (now->until_unix_ms != ABSENT_I64 && now_unix_ms < now->until_unix_ms) {
+    /* A step that began in the future has ended: the clock was wrong then, or is now. */
+    bool is_ahead = now->changed_unix_ms > now_unix_ms + CLK_SKEW_MS;
+    if (now->until_unix_ms != ABSENT_I64 && now_unix_ms < now->until_unix_ms && !is_ahead) {
         ret->wake_unix_ms = now->until_unix_ms;
         return false;
     }

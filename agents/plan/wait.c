@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "agents/plan/rules.h"
+#include "common/clk.h"
 
 enum { DAY_MS = 24 * 60 * 60 * 1000 };
 
@@ -14,6 +15,11 @@ static const struct training_planned *plan_at(const struct event_list *plans, si
     const struct training_planned *p = plans->items[i]->rec;
 
     return plan__is(p->kind, kind) ? p : NULL;
+}
+
+static bool is_ahead(const struct plan_input *in, int64_t unix_ms)
+{
+    return unix_ms > in->now_unix_ms + CLK_SKEW_MS;
 }
 
 static void longer(struct wait *w, int64_t now_unix_ms, int64_t until_unix_ms, const char *reason)
@@ -41,7 +47,7 @@ static void wait_budget(const struct plan_input *in, struct arena *arena, struct
         if (plan &&
             plan->planned_unix_ms <= since - DAY_MS) /* a day more, for clocks that differ */
             break;
-        if (!plan || plan->planned_unix_ms <= since)
+        if (!plan || plan->planned_unix_ms <= since || is_ahead(in, plan->planned_unix_ms))
             continue;
         until = plan->planned_unix_ms + DAY_MS;
         runs++;
@@ -89,6 +95,8 @@ static void wait_cooldown(const struct plan_input *in, struct arena *arena, stru
 
         if (!closed)
             continue;
+        if (is_ahead(in, closed->planned_unix_ms))
+            return;
         ms = cooldown_ms(in->pipeline, closed->outcome);
         until = closed->planned_unix_ms + ms;
         longer(w, in->now_unix_ms, until,
@@ -107,6 +115,8 @@ static void wait_quiet(const struct plan_input *in, const struct trigger_list *l
     int64_t first = l->items[0].arrived_unix_ms, last = l->items[l->n - 1].arrived_unix_ms;
     int64_t until = last + p->quiet_ms, latest = first + p->longest_wait_ms;
 
+    if (is_ahead(in, last))
+        return;
     if (until >= latest)
         longer(w, in->now_unix_ms, latest,
                arena_printf(

@@ -18,10 +18,10 @@ TRY_S = 30  # a client looks for an instance that answers for so long
 TRIES = 3  # rounds over all instances before a request has failed: an instance that is being started again is passed over
 
 
-def verified(it):
+def verified(it, *words):
     """Nobody owes anything, and `relearn verify` proves everything."""
     it.await_idle()
-    p = it.command("verify", "--json", check=False)
+    p = it.command("verify", "--json", *words, check=False)
     assert p.returncode == 0, f"relearn verify: exit code {p.returncode}: {violations(p.stdout)}{p.stderr}"
     return json.loads(p.stdout)
 
@@ -38,6 +38,14 @@ def decoded(messages, schema):
     """The records of raw messages, which are single-object encoded."""
     kind = fastavro.schema.load_schema(str(ROOT / f"schemas/{schema}.avsc"))
     return [fastavro.schemaless_reader(io.BytesIO(m.value()[10:]), kind) for m in messages]
+
+
+def encoded(like, schema, record):
+    """Another record in the bytes of a message of its kind."""
+    kind, out = fastavro.schema.load_schema(str(ROOT / f"schemas/{schema}.avsc")), io.BytesIO()
+    out.write(like.value()[:10])
+    fastavro.schemaless_writer(out, kind, record)
+    return out.getvalue()
 
 
 class Clients:

@@ -90,6 +90,7 @@ class Installation:
         self.clean = {k: v for k, v in os.environ.items() if not k.startswith("RELEARN_") or k == "RELEARN_LIBEXEC"}
         self.env = self.clean | (env or {})
         self.extra = []  # processes beside those of the supervisor
+        self.programs = BIN
         self.is_up, self.supervisor = False, None
         self.read_anew()
 
@@ -102,7 +103,7 @@ class Installation:
     def command(self, *words, check=True, stdin=None, seconds=PATIENCE_S * 2):
         """One command of `relearn`; returns the finished process."""
         p = subprocess.run(
-            [BIN / "relearn", *map(str, words), "--data", self.data],
+            [self.programs / "relearn", *map(str, words), "--data", self.data],
             env=self.env, input=stdin, capture_output=True, text=True, timeout=seconds,
         )
         if check and p.returncode:
@@ -227,7 +228,7 @@ class Installation:
         if share:
             words += ["--share", share]
         with open(self.data / "log" / f"{instance}.log", "ab") as log:
-            p = subprocess.Popen([BIN / f"relearn-{agent}", *map(str, words)], env=self.env, stdout=log, stderr=log)
+            p = subprocess.Popen([self.programs / f"relearn-{agent}", *map(str, words)], env=self.env, stdout=log, stderr=log)
         self.extra.append(p)
 
         def ready():

@@ -359,8 +359,8 @@ static void on_word(struct plan_world *w, char *word)
         say(w, word[0] == '=');
         return;
     }
-    if (strncmp(word, "t+", 2) == 0) {
-        w->now_unix_ms += (int64_t)(strtod(word + 2, NULL) * 1000);
+    if (strncmp(word, "t+", 2) == 0 || strncmp(word, "t-", 2) == 0) {
+        w->now_unix_ms += (int64_t)(strtod(word + 1, NULL) * 1000);
         return;
     }
     if (strcmp(word, "pipe-") == 0 || strcmp(word, "pipe+") == 0) {

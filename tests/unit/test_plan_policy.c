@@ -199,6 +199,25 @@ static void budgets_count_the_last_24_hours(void **state)
     plan_world_fini(&w);
 }
 
+static void nobody_waits_for_a_time_that_a_wrong_clock_has_written(void **state)
+{
+    static const struct scene scenes[] = {
+        {"a cool-down", "plan: {cooldown: {after_rejection: 30m}}",
+         "t+86400 d1 = reject = t-86400 d2 =", "requested d1 | closed rejected | requested d2"},
+        {"a budget", "plan: {budget: {runs_per_day: 1}}",
+         "t+86400 d1 = reject = t-86400 d2 =", "requested d1 | closed rejected | requested d2"},
+        {"quiet time begins when a trigger is read", "plan: {quiet: 30s}",
+         "t+86400 d1 t-86400 = t+30 =", "deferred d1 +30s | requested d1"},
+        {"quiet time", "plan: {quiet: 30s}",
+         "t+86400 d1 = t-86400 =", "deferred d1 +30s | requested d1"},
+        {"clocks that differ a little", "plan: {cooldown: {after_rejection: 30m}}",
+         "t+200 d1 = reject = t-200 d2 =", "requested d1 | closed rejected | deferred d2 +2000s"},
+    };
+
+    (void)state;
+    play(scenes, ARRAY_LEN(scenes));
+}
+
 static void a_paused_line_waits_for_resume(void **state)
 {
     static const struct scene scenes[] = {
@@ -395,6 +414,7 @@ int main(void)
         cmocka_unit_test(quiet_time_is_waited_for),
         cmocka_unit_test(cool_downs_depend_on_the_outcome),
         cmocka_unit_test(budgets_count_the_last_24_hours),
+        cmocka_unit_test(nobody_waits_for_a_time_that_a_wrong_clock_has_written),
         cmocka_unit_test(a_paused_line_waits_for_resume),
         cmocka_unit_test(commands_of_others_are_left_to_them),
         cmocka_unit_test(a_pipeline_that_is_not_there_answers_after_a_grace),

@@ -91,6 +91,7 @@ static const struct deployment_changed *advance(struct bench *b, const struct pi
     if (owed.needs_pipeline)
         rollout_begin(b->line, p, owed.cause, b->now_ms, &b->arena, &owed.change);
     owed.change.line = "l";
+    owed.change.changed_unix_ms = b->now_ms;
     owed.change.base =
         strcmp(owed.change.kind, "changed") == 0 ? b->line->deployments_base : ABSENT_I64;
     const struct event *ev =
@@ -191,6 +192,19 @@ static void a_canary_goes_by_steps_and_time(void **state)
     assert_true(d->is_final);
     assert_string_equal(line_champion(b->line)->model, "m2");
     assert_null(line_canary(b->line));
+}
+
+static void a_step_of_a_day_that_never_was_is_over(void **state)
+{
+    struct bench *b = *state;
+    promote(b, b->canary, "m1");
+    b->now_ms += 86400000;
+    promote(b, b->canary, "m2");
+    measure(b, 2, 100, "ok");
+    assert_null(advance(b, b->canary, NULL));
+    b->now_ms -= 86400000;
+    assert_string_equal(advance(b, b->canary, NULL)->action, "canary_step");
+    assert_null(advance(b, b->canary, NULL)); /* the next one takes its time */
 }
 
 static void too_few_predictions_hold_and_then_go_back(void **state)
@@ -318,6 +332,7 @@ int main(void)
         TEST(a_decision_about_another_champion_is_refused),
         TEST(a_first_model_needs_no_canary),
         TEST(a_canary_goes_by_steps_and_time),
+        TEST(a_step_of_a_day_that_never_was_is_over),
         TEST(too_few_predictions_hold_and_then_go_back),
         TEST(degraded_health_goes_back_at_once),
         TEST(a_promotion_waits_for_the_rollout_under_way),

@@ -161,6 +161,10 @@ struct publication {
 typedef void (*agent_published_fn)(void *ctx, const char *id, const struct err *err);
 int agent_publish(struct agent *a, const struct publication *p, agent_published_fn on_delivered,
                   void *ctx, char ret_id[ID_SIZE] /* may be NULL */, struct err *err) WARN_UNUSED;
+/* What was set aside goes back: its bytes and headers as they were, on the partition of its key.
+ * key and id stand in for its own where it has none. */
+int agent_send_back(struct agent *a, const struct dead_lettered *d, const char *key, const char *id,
+                    agent_published_fn on_delivered, void *ctx, struct err *err) WARN_UNUSED;
 /* Streams: everything below next_offset is settled. */
 void agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset);
 

@@ -459,6 +459,34 @@ int agent__forward(struct agent *a, struct input *in, const struct bus_message *
     return 0;
 }
 
+int agent_send_back(struct agent *a, const struct dead_lettered *d, const char *key, const char *id,
+                    agent_published_fn fn, void *ctx, struct err *err)
+{
+    struct bus_header headers[BUS_MAX_HEADERS];
+    struct slice own_key = {d->key.p, d->key.n};
+    size_t n = 0;
+    headers[n++] = (struct bus_header){.name = "ce_id", .value = id, .n = strlen(id)};
+    for (size_t i = 0; i < d->headers.n && n < BUS_MAX_HEADERS; i++) {
+        const struct dead_header *h = &d->headers.items[i];
+        if (strcmp(h->name, "ce_id") != 0)
+            headers[n++] =
+                (struct bus_header){.name = h->name, .value = h->value.p, .n = h->value.n};
+    }
+    struct published *p = xcalloc(1, sizeof(*p));
+    p->a = a;
+    p->fn = fn;
+    p->ctx = ctx;
+    str_copy(p->id, sizeof(p->id), id);
+    a->publishing++;
+    if (bus_produce(a->bus, d->topic, -1, own_key.n ? own_key : slice_str(key),
+                    (struct slice){d->value.p, d->value.n}, headers, n, on_published, p, err)) {
+        a->publishing--;
+        free_ptr(&p);
+        return -1;
+    }
+    return 0;
+}
+
 void agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset)
 {
     struct input *in = agent__input_of(a, r);

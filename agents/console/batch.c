@@ -19,6 +19,7 @@ struct batch {
     struct json *ids; /* in the order of the request; of the first LISTED_IDS alone */
     struct batch_item *items;
     size_t n, cap, sent, done, acknowledged;
+    size_t notes;       /* of the items */
     struct err failure; /* of the bus */
     struct err skipped; /* the first record that is left out */
     char key[ID_SIZE];  /* from Idempotency-Key; "" none */
@@ -74,6 +75,7 @@ int batch_add(struct batch *b, const struct batch_item *item, struct err *err)
                        CONSOLE_BATCH_MAX_RECORDS);
     b->items = xgrow(b->items, &b->cap, b->n + 1, sizeof(*b->items));
     b->items[b->n++] = *item;
+    b->notes += item->is_note;
     return 0;
 }
 
@@ -88,8 +90,8 @@ void batch_skip(struct batch *b, const struct err *err)
 static void answer_published(struct batch *b)
 {
     struct json *j = json_object();
-    json_set_int(j, "published", (int64_t)b->n);
-    if (b->n == 1)
+    json_set_int(j, "published", (int64_t)(b->n - b->notes));
+    if (b->n - b->notes == 1)
         json_set_str(j, "event", json_str(json_at(b->ids, 0), ""));
     if (b->n <= LISTED_IDS)
         json_set(j, "events", TAKE(b->ids));
@@ -138,7 +140,6 @@ static int publish(struct batch *b, const struct batch_item *item, struct err *e
                             .source = item->source,
                             .cause = item->cause,
                             .correlation = item->correlation,
-                            .hops = item->hops,
                             .is_bulk = item->record == RECORD_LABEL_OBSERVED};
     if (!p.id && b->key[0]) {
         CLEANUP_FREE char *about = xasprintf("%zu", b->sent);
@@ -146,11 +147,12 @@ static int publish(struct batch *b, const struct batch_item *item, struct err *e
         p.id = id;
     }
     b->sent++; /* before: the acknowledgement may come at once */
-    if (agent_publish(b->c->a, &p, on_delivered, b, p.id ? NULL : id, err)) {
+    if (item->dead ? agent_send_back(b->c->a, item->dead, item->key, p.id, on_delivered, b, err)
+                   : agent_publish(b->c->a, &p, on_delivered, b, p.id ? NULL : id, err)) {
         b->sent--;
         return -1;
     }
-    if (b->sent <= LISTED_IDS)
+    if (b->sent <= LISTED_IDS && !item->is_note)
         json_add_str(b->ids, p.id ? p.id : id);
     return 0;
 }
@@ -162,6 +164,8 @@ static void pump(struct batch *b)
     b->is_pumping = true;
     while (b->sent < b->n && !b->failure.code) {
         struct err err = {0};
+        if (b->items[b->sent].is_note && b->done < b->sent)
+            break; /* with the last acknowledgement before it */
         if (publish(b, &b->items[b->sent], &err) == 0)
             continue;
         if (err.next == NEXT_RETRY && b->done < b->sent)

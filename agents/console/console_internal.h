@@ -60,7 +60,9 @@ struct batch_item {
     const char *id;     /* NULL: from Idempotency-Key, else random */
     const char *source; /* NULL: this console */
     const char *cause, *correlation;
-    int hops; /* of an event that is sent back */
+    /* Sent back: these bytes are published, under `id`, with `key` if they have none. */
+    const struct dead_lettered *dead;
+    bool is_note; /* published when all before it are acknowledged, and not told of */
 };
 int batch_add(struct batch *b, const struct batch_item *item, struct err *err) WARN_UNUSED;
 /* One of the records is wrong and the others are to be published all the same: the answer is 400
@@ -114,9 +116,21 @@ struct view_ids {
 void view_effects(struct console *c, const char *id, struct view_ids *ret);
 struct json *view_events(struct console *c, const char *topic, const char *key, int64_t after,
                          int64_t limit);
-struct json *view_dead_letters(struct console *c, int64_t limit); /* newest first */
+struct view_dead_query {
+    const char *topic; /* with its prefix; NULL: any */
+    int64_t since_us;
+    bool is_open; /* only those that were not sent back */
+    int64_t limit;
+};
+/* Newest first, one after the other, until fn says that it is enough. */
+void view_each_dead_letter(struct console *c, const struct view_dead_query *q,
+                           bool (*fn)(struct console *c, const struct json *row, void *ctx),
+                           void *ctx);
 struct json *view_dead_letter(struct console *c, const char *id); /* NULL when unknown */
-int64_t view_count(struct console *c, const char *topic);
+/* The notes that it was sent back, oldest first. */
+struct json *view_dead_notes(struct console *c, const char *id);
+int64_t view_open_dead_letters(struct console *c);
+bool view_has(struct console *c, enum record r, const char *id);
 
 /* ---- query.c ---- */
 void query_status(struct console *c, struct httpd_request *rq, const char *const *segs);

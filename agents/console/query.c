@@ -186,7 +186,7 @@ void query_status(struct console *c, struct httpd_request *rq, const char *const
     json_set(j, "lines", lines_json(c));
     serving = json_set(j, "serving", json_array());
     agent_each_unit(c->a, add_instance, serving);
-    json_set_int(j, "dead_letters", view_count(c, record_topic(RECORD_DEAD_LETTERED)));
+    json_set_int(j, "dead_letters", view_open_dead_letters(c));
     json_set_bool(j, "view_is_whole", !c->view_failed);
     console_answer_json(rq, 200, j);
 }

@@ -266,19 +266,6 @@ void view_effects(struct console *c, const char *id, struct view_ids *ret)
     stmt_reset(s);
 }
 
-int64_t view_count(struct console *c, const char *topic)
-{
-    struct err err = {0};
-    bool row = false;
-    struct stmt *s = prepare(c, "SELECT count(*) FROM event WHERE topic=?1", false);
-    if (!s)
-        return 0;
-    stmt_bind_str(s, 1, topic);
-    int64_t n = stmt_step(s, &row, &err) == 0 && row ? stmt_int(s, 0) : 0;
-    stmt_reset(s);
-    return n;
-}
-
 static struct json *row_json(struct stmt *s)
 {
     struct err err = {0};
@@ -331,15 +318,71 @@ struct json *view_events(struct console *c, const char *topic, const char *key, 
     return rows_json(s);
 }
 
-struct json *view_dead_letters(struct console *c, int64_t limit)
+/* A note that a dead letter was sent back is one of the same topic, caused by it. */
+#define DEAD_LETTERS "FROM event AS e WHERE e.topic='deadletters' AND e.cause IS NULL"
+#define IS_OPEN                                                                                    \
+    " AND NOT EXISTS (SELECT 1 FROM event AS n WHERE n.cause=e.id AND n.topic='deadletters')"
+
+void view_each_dead_letter(struct console *c, const struct view_dead_query *q,
+                           bool (*fn)(struct console *c, const struct json *row, void *ctx),
+                           void *ctx)
+{
+    static const char *const SQL[] = {
+        "SELECT " COLUMNS " " DEAD_LETTERS
+        " AND e.time_us>=?2 AND (?3 IS NULL OR e.key=?3) ORDER BY seq DESC LIMIT ?1",
+        "SELECT " COLUMNS " " DEAD_LETTERS IS_OPEN
+        " AND e.time_us>=?2 AND (?3 IS NULL OR e.key=?3) ORDER BY seq DESC LIMIT ?1",
+    };
+    struct err err = {0};
+    bool row = false, goes_on = true;
+    struct stmt *s = prepare(c, SQL[q->is_open], false);
+    if (!s)
+        return;
+    stmt_bind_int(s, 1, q->limit);
+    stmt_bind_int(s, 2, q->since_us);
+    stmt_bind_str(s, 3, q->topic);
+    while (goes_on && stmt_step(s, &row, &err) == 0 && row) {
+        CLEANUP(json_freep) struct json *j = row_json(s);
+        goes_on = fn(c, j, ctx);
+    }
+    stmt_reset(s);
+}
+
+int64_t view_open_dead_letters(struct console *c)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT count(*) " DEAD_LETTERS IS_OPEN, false);
+    if (!s)
+        return 0;
+    int64_t n = stmt_step(s, &row, &err) == 0 && row ? stmt_int(s, 0) : 0;
+    stmt_reset(s);
+    return n;
+}
+
+struct json *view_dead_notes(struct console *c, const char *id)
 {
     struct stmt *s = prepare(
-        c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' ORDER BY seq DESC LIMIT ?1",
+        c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND cause=?1 ORDER BY seq",
         false);
     if (!s)
         return json_array();
-    stmt_bind_int(s, 1, limit);
+    stmt_bind_str(s, 1, id);
     return rows_json(s);
+}
+
+bool view_has(struct console *c, enum record r, const char *id)
+{
+    struct err err = {0};
+    bool row = false;
+    struct stmt *s = prepare(c, "SELECT 1 FROM event WHERE id=?1 AND topic=?2", false);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, id);
+    stmt_bind_str(s, 2, record_topic(r));
+    bool found = stmt_step(s, &row, &err) == 0 && row;
+    stmt_reset(s);
+    return found;
 }
 
 struct json *view_dead_letter(struct console *c, const char *id)
@@ -347,7 +390,10 @@ struct json *view_dead_letter(struct console *c, const char *id)
     struct err err = {0};
     bool row = false;
     struct stmt *s =
-        prepare(c, "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND id=?1", false);
+        prepare(c,
+                "SELECT " COLUMNS " FROM event WHERE topic='deadletters' AND cause IS NULL "
+                "AND id=?1",
+                false);
     if (!s)
         return NULL;
     stmt_bind_str(s, 1, id);

@@ -19,7 +19,6 @@ static const struct conf_option LIST_OPTIONS[] = {
     LIMIT_OPTION,
     {0},
 };
-static const struct conf_option DEAD_OPTIONS[] = {LIMIT_OPTION, {0}};
 
 static int ask(struct conf *conf, const char *path, void (*print)(const struct json *j),
                struct err *err)
@@ -98,65 +97,6 @@ static int explain(struct conf *conf, const char *const *args, size_t n_args, st
     return ask_about(conf, "/v1/explain?id=", args[0], print_explanation, err);
 }
 
-/* ---- dead letters ---- */
-
-static int deadletters(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
-{
-    CLEANUP(buf_fini) struct buf path = {0};
-    if (n_args)
-        return ask_about(conf, "/v1/deadletters/", args[0], cli_print_json, err);
-    buf_addf(&path, "/v1/deadletters?limit=%lld", (long long)conf_int(conf, "limit"));
-    return ask(conf, path.data, print_dead_letters, err);
-}
-
-/* One of them; false when it stays. */
-static bool send_back(const char *console, const char *id, struct json *outcome, bool is_json)
-{
-    struct err err = {0};
-    CLEANUP(buf_fini) struct buf path = {0};
-    struct json *j = json_add(outcome, json_object());
-    buf_add_str(&path, "/v1/deadletters/");
-    http_escape(id, &path);
-    buf_add_str(&path, "/resend");
-    CLEANUP(json_freep) struct json *sent = NULL;
-    sent = cli_post(console, path.data, "application/json", (struct slice){0}, &err);
-    json_set_str(j, "id", id);
-    json_set_bool(j, "sent", sent != NULL);
-    if (sent)
-        json_set_str(j, "event", json_get_str(sent, "event", NULL));
-    else
-        json_set_str(j, "error", err.msg);
-    if (!is_json)
-        printf("%s: %s%s\n", id, sent ? "sent back as event " : "",
-               sent ? json_get_str(sent, "event", "-") : err.msg);
-    return sent != NULL;
-}
-
-static int resend(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
-{
-    CLEANUP_FREE char *console = cli_console_url(conf, err);
-    CLEANUP(json_freep) struct json *outcome = json_array();
-    CLEANUP(json_freep) struct json *all = NULL;
-    bool is_json = conf_bool(conf, "json"), all_sent = true;
-    if (!console)
-        return EXIT_NOT_RUNNING;
-    if (n_args == 1 && strcmp(args[0], "all") == 0) {
-        all = cli_get(console, "/v1/deadletters?limit=1000", err);
-        if (!all)
-            return cli_exit_code(err);
-        for (size_t i = json_len(all); i > 0; i--) /* oldest first */
-            all_sent =
-                send_back(console, json_get_str(json_at(all, i - 1), "id", ""), outcome, is_json) &&
-                all_sent;
-    } else {
-        for (size_t i = 0; i < n_args; i++)
-            all_sent = send_back(console, args[i], outcome, is_json) && all_sent;
-    }
-    if (is_json)
-        cli_print_json(outcome);
-    return all_sent ? EXIT_DONE : EXIT_REFUSED;
-}
-
 const struct cli_command ask_commands[] = {
     {.name = "watch",
      .usage = "watch [LINE]",
@@ -200,19 +140,5 @@ const struct cli_command ask_commands[] = {
      .min_args = 1,
      .max_args = 1,
      .run = explain},
-    {.name = "deadletters",
-     .usage = "deadletters [ID]",
-     .purpose = "events that could not be taken, and why",
-     .example = "relearn deadletters --limit 5",
-     .options = DEAD_OPTIONS,
-     .max_args = 1,
-     .run = deadletters},
-    {.name = "resend",
-     .usage = "resend ID ...",
-     .purpose = "sends dead letters back, or `all` of them, that can be read by now",
-     .example = "relearn resend all",
-     .min_args = 1,
-     .max_args = 100,
-     .run = resend},
     {0},
 };

@@ -218,13 +218,39 @@ void print_dead_letters(const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *d = json_at(list, i);
         char t[20];
-        printf("%s  %s  %s [%lld] offset %lld, by %s: %s\n", short_time(d, "time", t),
-               text(d, "id"), text(d, "topic"), (long long)json_get_int(d, "partition", 0),
-               (long long)json_get_int(d, "offset", 0), text(d, "agent"),
-               json_get_str(d, "reason", ""));
+        printf("%s  %s  %-9s %s [%lld] offset %lld, by %s: %s\n", short_time(d, "time", t),
+               text(d, "id"), text(d, "state"), text(d, "topic"),
+               (long long)json_get_int(d, "partition", 0), (long long)json_get_int(d, "offset", 0),
+               text(d, "agent"), json_get_str(d, "reason", ""));
     }
     if (!json_len(list))
         printf("no dead letters\n");
+}
+
+void print_dead_letter(const struct json *letter)
+{
+    const struct json *r = json_get(letter, "record"), *headers = json_get(letter, "headers"), *v;
+    const struct json *notes = json_get(letter, "sent_back"),
+                      *decoded = json_get(letter, "decoded");
+    const char *name;
+    char t[20];
+    printf("dead letter %s of %s, %s\n", text(letter, "id"), short_time(letter, "time", t),
+           text(letter, "state"));
+    printf("  was at      %s [%lld] offset %lld\n  event       %s\n  key         %s\n"
+           "  refused by  %s (%s): %s\n",
+           text(r, "topic"), (long long)json_get_int(r, "partition", 0),
+           (long long)json_get_int(r, "offset", 0), text(letter, "event"), text(letter, "key_text"),
+           text(r, "agent"), text(r, "code"), text(r, "reason"));
+    for (void *it = json_next(headers, NULL, &name, &v); it; it = json_next(headers, it, &name, &v))
+        printf("  header      %s: %s\n", name, json_str(v, ""));
+    for (size_t i = 0; i < json_len(notes); i++)
+        printf("  sent back   %s, %s\n", short_time(json_at(notes, i), "time", t),
+               text(json_get(json_at(notes, i), "record"), "reason"));
+    printf("  bytes       %s\n", text(letter, "value_hex"));
+    if (json_get(letter, "unreadable"))
+        printf("  unreadable  %s\n", text(letter, "unreadable"));
+    if (decoded)
+        cli_print_json(decoded);
 }
 
 void print_event_text(const char *line, bool is_json)

@@ -14,6 +14,7 @@ void print_runs(const struct json *list);
 void print_models(const struct json *list);
 void print_history(const struct json *list);
 void print_explanation(const struct json *j);
+void print_dead_letter(const struct json *letter); /* all of one */
 void print_dead_letters(const struct json *list);
 /* One event of the stream, as JSON text. */
 void print_event_text(const char *text, bool is_json);

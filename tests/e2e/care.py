@@ -3,6 +3,7 @@
 system that goes on meanwhile. On the embedded bus, and on Kafka when RELEARN_TEST_BROKERS is set.
 """
 # time-limit: 300
+import io
 import json
 import os
 import resource
@@ -11,8 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+import fastavro
+
 from relearn_e2e import (
-    CLEAR, CLEAR_LABELS, CONTROL, KAFKA, Installation, header, mislabel, pipeline, rows_of, run, wait, write_csv,
+    CLEAR, CLEAR_LABELS, CONTROL, KAFKA, ROOT, Installation, header, mislabel, pipeline, rows_of, run, wait, write_csv,
 )
 
 it = None  # the installation
@@ -153,6 +156,57 @@ def gc_that_cannot_know_what_is_named_removes_nothing():
     assert len(relearn("gc")["removed"]) >= len(left)
 
 
+# ---- dead letters ------------------------------------------------------------------------------------------------------
+
+
+def encoded_by_another_version(path):
+    """A dataset event with a field more, as a version would write it that nobody here knows; its schema's file in the store."""
+    schema = json.loads((ROOT / "schemas/dataset_published.avsc").read_text())
+    schema["fields"].append({"name": "colour", "type": "string", "default": ""})
+    mark = fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO")
+    out = io.BytesIO()
+    fields = {f["name"]: None for f in schema["fields"]} | {"by": "ann"}
+    fastavro.schemaless_writer(out, schema, fields | {"dataset": LINE, "uri": f"file://{path}", "colour": "blue"})
+    return b"\xc3\x01" + bytes.fromhex(mark) + out.getvalue(), store() / "schemas" / f"{mark}.avsc", json.dumps(schema)
+
+
+def a_dead_letter_goes_back_once_as_it_was():
+    value, schema_file, schema = encoded_by_another_version(data("late.csv", 90))
+    headers = [("ce_id", b"late-1"), ("ce_source", b"/elsewhere"), ("x-mine", b"kept")]
+    it.produce("datasets", [(LINE.encode(), value, headers, None)])
+    waiting = wait(lambda: relearn("deadletters", "--state", "waiting"), "the event aside")
+    assert [w["event"] for w in waiting] == ["late-1"], waiting
+    letter = waiting[0]["id"]
+    assert relearn("deadletters", "list", "--topic", "plans") == relearn("deadletters", "--reason", "no such reason") == []
+    assert len(relearn("deadletters", "list", "--topic", "datasets", "--since", "1h", "--reason", "schema")) == 1
+    shown = relearn("deadletters", "show", letter)
+    assert shown["value_hex"] == value.hex() and shown["headers"]["x-mine"] == "kept" and "unknown schema" in shown["unreadable"], shown
+    assert "value_hex" not in it.command("deadletters", "show", letter).stdout and value.hex() in it.command("deadletters", letter).stdout
+    assert "which?" in relearn("deadletters", "send-back", code=USAGE)
+    assert "still cannot be read" in relearn("deadletters", "send-back", letter, code=REFUSED)[0]["error"]
+    schema_file.write_text(schema)
+    dry = relearn("deadletters", "send-back", "--topic", "datasets", "--dry-run")
+    assert dry == [{"id": letter, "sent": False}] and len(it.raw("datasets")) == len(it.events("datasets")) + 1
+    assert relearn("deadletters", "show", letter)["decoded"]["uri"].endswith("late.csv")
+    assert relearn("deadletters", "send-back", "--topic", "datasets") == [{"id": letter, "sent": True, "event": "late-1"}]
+    outcome = it.snapshot(LINE, "late-1")
+    assert outcome["status"] == "accepted", outcome
+    first, second = [m for m in it.raw("datasets") if header(m, "ce_id") == "late-1"]
+    assert (first.key(), first.value(), sorted(first.headers())) == (second.key(), second.value(), sorted(second.headers()))
+    wait(lambda: relearn("deadletters")[0]["state"] == "answered", "it marked as answered")
+    assert relearn("deadletters", "send-back", "all") == []
+    assert "sent back before" in relearn("deadletters", "send-back", letter, code=REFUSED)[0]["error"]
+    assert relearn("deadletters", "send-back", letter, "--again", "--by", "ann")[0]["sent"]
+    assert len(relearn("deadletters", "show", letter)["sent_back"]) == 2
+    it.await_idle()
+    assert len(it.events("snapshots", LINE, cause="late-1")) == 1
+    assert relearn_says("status")["dead_letters"] == 0
+
+
+def relearn_says(*words):
+    return json.loads(it.command(*words, "--json", check=False).stdout)
+
+
 # ---- the embedded bus and its disk -------------------------------------------------------------------------------------
 
 
@@ -274,6 +328,7 @@ def main():
             gc_leaves_what_is_young,
             gc_beside_a_loop_that_works_harms_nothing,
             gc_that_cannot_know_what_is_named_removes_nothing,
+            a_dead_letter_goes_back_once_as_it_was,
         ] + ([] if KAFKA else [
             a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
             a_full_disk_stops_the_bus_and_room_starts_it_again,

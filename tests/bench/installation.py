@@ -3,6 +3,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -42,22 +43,32 @@ def make_rows(path, *arguments):
     return path
 
 
-def frame(record, value):
-    """Avro's single-object encoding of one of our records."""
+def encoder(record):
+    """What turns values of a record into Avro's single-object encoding; members that are left out have their defaults."""
     schema = json.loads((ROOT / "schemas" / f"{record}.avsc").read_text())
-    out = io.BytesIO(b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")))
-    out.seek(0, io.SEEK_END)
-    fastavro.schemaless_writer(out, parse_schema(schema), value)
-    return out.getvalue()
+    head = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+    parsed = parse_schema(schema)
+
+    def encode(value):
+        out = io.BytesIO(head)
+        out.seek(0, io.SEEK_END)
+        fastavro.schemaless_writer(out, parsed, value)
+        return out.getvalue()
+
+    return encode
+
+
+def frame(record, value):
+    return encoder(record)(value)
 
 
 class Installation:
     """`relearn up` in a folder of its own, gone when the block ends."""
 
-    def __init__(self, brokers=None, prefix=None):
+    def __init__(self, brokers=None, prefix=None, options=()):
         self.data = WORK / f"up-{uuid.uuid4().hex[:8]}"
         self.prefix = prefix or f"bench{uuid.uuid4().hex[:6]}."
-        self.options = ["--data", self.data, "--prefix", self.prefix]
+        self.options = ["--data", self.data, "--prefix", self.prefix, *options]
         if brokers:
             self.options += ["--brokers", brokers]
         self.brokers = brokers
@@ -68,12 +79,33 @@ class Installation:
         said = json.loads(run(BIN / "relearn", "up", "--json", *self.options))
         self.up_s = time.monotonic() - started
         self.brokers = said["brokers"]
-        self.instances = json.loads(run(BIN / "relearn", "status", "--json", "--data", self.data))["instances"]
+        self.look()
         return self
 
     def __exit__(self, *_):
         subprocess.run([BIN / "relearn", "down", "--data", self.data], capture_output=True, check=False)
         shutil.rmtree(self.data, ignore_errors=True)
+
+    def look(self):
+        """The instances as they are now."""
+        self.instances = json.loads(run(BIN / "relearn", "status", "--json", "--data", self.data))["instances"]
+        return self.instances
+
+    def await_ready(self, seconds=120):
+        end = time.monotonic() + seconds
+        while any(i["state"] != "ready" for i in self.look()):
+            if time.monotonic() > end:
+                fail(f"not ready: {[(i['instance'], i['state']) for i in self.instances]}")
+            time.sleep(0.05)
+
+    def kill_agents(self):
+        """All but the bus are gone, and the supervisor, whose process id is returned, is held so that it starts none."""
+        supervisor = json.loads((self.data / "run/installation.json").read_text())["pid"]
+        os.kill(supervisor, signal.SIGSTOP)
+        for i in self.instances:
+            if i["agent"] != "broker":
+                os.kill(i["pid"], signal.SIGKILL)
+        return supervisor
 
     def pid(self, agent):
         return next(i["pid"] for i in self.instances if i["agent"] == agent)

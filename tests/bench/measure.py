@@ -10,13 +10,14 @@ import time
 
 import predicting
 import reading
+import recovery
 import replaying
 import resting
 import service
 from figures import machine_load
 from installation import BUILD, WORK
 
-PARTS = {"service": service, "resting": resting, "replaying": replaying, "predicting": predicting, "reading": reading}
+PARTS = {"service": service, "resting": resting, "replaying": replaying, "predicting": predicting, "reading": reading, "recovery": recovery}
 EMBEDDED_ALONE = {"predicting", "reading"}  # what they measure has no bus in it
 
 

@@ -308,8 +308,17 @@ static int open_registry(struct agent *a, struct err *err)
     for (; n < a->spec->n_outputs; n++)
         records[n] = a->spec->outputs[n];
     records[n++] = RECORD_DEAD_LETTERED;
-    return schemareg_register(a->registry, a->codec, a->prefix, records, n,
-                              conf_int(a->conf, "topics-timeout"), err);
+    enum { SILENT_MS = 2000 }; /* then whoever looks reads what is waited for */
+    int64_t patience_ms = conf_int(a->conf, "topics-timeout");
+    int64_t silent_ms = patience_ms < SILENT_MS ? patience_ms : SILENT_MS;
+    if (schemareg_register(a->registry, a->codec, a->prefix, records, n, silent_ms, err) == 0)
+        return 0;
+    if (err->next != NEXT_RETRY || patience_ms == silent_ms)
+        return -1;
+    log_warn("registry.waiting", "error=\"%s\" at_most_ms=%lld", err->msg,
+             (long long)(patience_ms - silent_ms));
+    return schemareg_register(a->registry, a->codec, a->prefix, records, n, patience_ms - silent_ms,
+                              err);
 }
 
 int agent_start(struct agent *a, struct err *err)

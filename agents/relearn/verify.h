@@ -84,7 +84,7 @@ struct verify_list { /* of one topic, in log order once sealed */
     struct verify_event *items;
     size_t n, cap;
 };
-struct verify_report { /* what an instance said that it serves of this line */
+struct verify_report { /* what an instance said that it serves of this line; state NULL: nothing */
     struct verify_place at;
     char *id, *instance, *state, *model;
     int64_t generation, sequence;

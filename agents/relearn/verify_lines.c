@@ -152,8 +152,25 @@ static bool is_in(size_t file, const char *line)
     return spool_file(spool_hash((struct slice){line, strcspn(line, "/")})) == file;
 }
 
+/* An instance that is there and says nothing of a line whose pipeline is declared. */
+static void add_silence(struct part *p, const struct event *ev, const struct strset *told,
+                        bool is_judged)
+{
+    struct line_of *l, *next;
+
+    HASH_ITER (hh, p->lines, l, next) {
+        const struct declared *d = NULL;
+
+        HASH_FIND_STR(p->m->declared, l->l->pipeline, d);
+        if (!d || strset_find(told, slice_str(l->l->key)) != STRSET_NONE)
+            continue;
+        add_report(p, ev, &(struct serving_line){.line = l->l->key}, is_judged, true);
+    }
+}
+
 static int add_instance(struct part *p, size_t file, const struct instance *x, struct err *err)
 {
+    CLEANUP(strset_fini) struct strset told = {0};
     int64_t appended_unix_ms;
     bool is_judged;
     struct event *ev;
@@ -162,9 +179,14 @@ static int add_instance(struct part *p, size_t file, const struct instance *x, s
     if (event_unpack(buf_slice(&x->report), p->codec, &ev, &appended_unix_ms, &is_judged, err))
         return -1;
     rec = ev->rec;
-    for (size_t i = 0; i < rec->lines.n; i++)
-        if (is_in(file, rec->lines.items[i].line))
-            add_report(p, ev, &rec->lines.items[i], is_judged, x->is_there);
+    for (size_t i = 0; i < rec->lines.n; i++) {
+        if (!is_in(file, rec->lines.items[i].line))
+            continue;
+        add_report(p, ev, &rec->lines.items[i], is_judged, x->is_there);
+        strset_add(&told, slice_str(rec->lines.items[i].line));
+    }
+    if (x->is_there)
+        add_silence(p, ev, &told, is_judged);
     event_free(ev);
     return 0;
 }

@@ -231,6 +231,8 @@ static void report(struct check *c, const struct verify_report *r)
         return;
     if (r->is_newest)
         behind(c, r);
+    if (!r->state) /* it says nothing of this line */
+        return;
     if (!d && c->l->is_cut)
         return;
     if (!d)

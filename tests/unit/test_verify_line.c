@@ -478,6 +478,17 @@ static void an_instance_that_stays_behind(void **state)
     expect_none(*state, 0);
 }
 
+static void an_instance_that_says_nothing_of_the_line(void **state)
+{
+    struct verify_report *r = story_report(*state);
+
+    *r = (struct verify_report){
+        .at = r->at, .id = r->id, .instance = r->instance, .is_judged = true, .is_newest = true};
+    expect(*state, VERIFY_SERVING, "report1", "a newer one is in force");
+    story_young(*state); /* it may still be loading the model */
+    expect_none(*state, 1);
+}
+
 static void predictions_by_a_model_that_was_never_deployed(void **state)
 {
     story_answer(*state)->generation = 7;
@@ -539,6 +550,7 @@ int main(void)
         T(an_instance_with_another_model),
         T(an_instance_with_a_deployment_that_is_not_there),
         T(an_instance_that_stays_behind),
+        T(an_instance_that_says_nothing_of_the_line),
         T(predictions_by_a_model_that_was_never_deployed),
     };
 

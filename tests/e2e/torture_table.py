@@ -29,7 +29,7 @@ class Table:
     def __init__(self, bus):
         self.bus = bus
         self.rows = []  # (fault, what was wrong or None)
-        self.effects, self.unmet = {}, {}
+        self.effects, self.unmet, self.planned = {}, {}, 0
         self.failed = 0
 
     def expect(self, points, planned):
@@ -37,6 +37,7 @@ class Table:
         self.effects = {(p, n): effect for p, names in points.items() for n, (effect, _) in names.items()}
         met = {(f.process, f.point) for f in planned}
         self.unmet = {k: e for k, e in self.effects.items() if k not in met}
+        self.planned = len(planned)
         print(f"{len(self.effects)} points, {len(met)} that the story meets, {len(planned)} faults", flush=True)
 
     def add(self, fault, wrong):
@@ -81,7 +82,7 @@ class Table:
                 failures[effect] += bool(wrong)
         kinds = ["kill", "stop", "fail", "lost"]
         lines = [
-            f"Torture, {self.bus} bus: {len(self.rows)} runs at {len({(f.process, f.point) for f, _ in self.rows})} points of {len({f.process for f, _ in self.rows})} programs, "
+            f"Torture, {self.bus} bus: {len(self.rows)} of {self.planned} faults at {len({(f.process, f.point) for f, _ in self.rows})} points of {len({f.process for f, _ in self.rows})} programs, "
             f"{self.failed} failures, {sum(w == 'not met' for _, w in self.rows)} not met.", "",
             "| effect | points | killed | stopped | failed | answer lost | failures |", "| --- | --- | --- | --- | --- | --- | --- |",
         ]

@@ -14,7 +14,7 @@
 
 #include "tests/sim/sim.h"
 
-enum { HISTORIES = 2000, MUTANT_HISTORIES = 4000, SHORTENED = 3, LINE_BYTES = 64 << 10 };
+enum { HISTORIES = 4000, MUTANT_HISTORIES = 4000, SHORTENED = 3, LINE_BYTES = 64 << 10 };
 #define CORPUS "tests/sim/corpus"
 #define MUTANTS "tests/sim/mutants"
 

@@ -216,10 +216,6 @@ static void on_commit_tick(void *ctx)
 void bus_commit(struct bus *b, const char *topic, int partition, int64_t next_offset)
 {
     struct sim_cursor *c = &b->cursors[sim_record_of(topic)][partition];
-    enum record r = sim_record_of(topic);
-    if (sim.mutant == MUTANT_STREAM_EARLY && c->next > next_offset &&
-        (r == RECORD_PREDICTION_SERVED || r == RECORD_LABEL_OBSERVED))
-        next_offset = c->next;
     if (c->commit == next_offset)
         return;
     c->commit = next_offset;

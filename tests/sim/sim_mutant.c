@@ -43,6 +43,17 @@ bool __wrap_join_knows(const struct join *j, const char *prediction);
 int __real_agent_emit(struct agent *a, struct unit *u, const struct emission *e, struct err *err);
 int __wrap_agent_emit(struct agent *a, struct unit *u, const struct emission *e, struct err *err);
 
+void __real_agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset);
+void __wrap_agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset);
+
+void __wrap_agent_stream_done(struct agent *a, enum record r, int partition, int64_t next_offset)
+{
+    const struct input *in = agent__input_of(a, r);
+    if (sim.mutant == MUTANT_STREAM_EARLY)
+        next_offset = in->parts[partition].next;
+    __real_agent_stream_done(a, r, partition, next_offset);
+}
+
 /* Whatever base it says, it is taken to be on the current one. */
 static void rebase(const struct line *l, struct event *ev)
 {

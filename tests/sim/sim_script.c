@@ -85,7 +85,7 @@ static void draw_faults(struct sim_plan *p, struct rng *r)
 
 void sim_plan_make(uint64_t seed, struct sim_plan *ret)
 {
-    static const int64_t ACTIVE_S[] = {20, 60, 200};
+    static const int64_t ACTIVE_S[] = {20, 60, 200, 900};
     struct rng r;
     rng_seed(&r, seed * 0x9E3779B97F4A7C15u + 1);
     *ret = (struct sim_plan){

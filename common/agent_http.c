@@ -6,6 +6,7 @@
 #include "common/agent_internal.h"
 #include "common/fsx.h"
 #include "common/mem.h"
+#include "common/store.h"
 
 static const double BUCKETS_MS[] = {0.5, 1,   2,    5,    10,   20,    50,   100,
                                     200, 500, 1000, 2000, 5000, 10000, 60000};
@@ -207,6 +208,10 @@ static struct json *status_json(struct agent *a)
     json_set_bool(j, "bus", bus_is_up(a->bus));
     json_set_str(j, "cluster", a->cluster);
     json_set_int(j, "pid", getpid());
+    json_set_str(j, "version", RELEARN_VERSION);
+    json_set_str(j, "librdkafka", bus_library());
+    json_set_str(j, "sqlite", store_library());
+    json_set_int(j, "now_unix_ms", clk_unix_ms(a->clk));
     json_set_int(j, "uptime_ms", clk_mono_ms(a->clk) - a->started_mono_ms);
     int64_t pending = 0;
     for (size_t i = 0; i < a->n_inputs; i++)

@@ -258,6 +258,11 @@ bool bus_is_up(const struct bus *b)
     return b->up;
 }
 
+const char *bus_library(void)
+{
+    return rd_kafka_version_str();
+}
+
 void bus_stats(const struct bus *b, struct bus_stats *ret)
 {
     *ret = b->stats;

@@ -128,6 +128,8 @@ struct bus_stats {
 };
 void bus_stats(const struct bus *b, struct bus_stats *ret);
 
+const char *bus_library(void); /* the version of librdkafka that is in use */
+
 /* Administration, blocking, for command lines (not on the embedded bus, which has no admin API). */
 struct bus_topic_spec {
     const char *name;

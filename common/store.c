@@ -130,6 +130,11 @@ static void store_free(struct store *st)
     free(st);
 }
 
+const char *store_library(void)
+{
+    return sqlite3_libversion();
+}
+
 void store_close(struct store *st)
 {
     CLEANUP_FREE char *damaged_path = NULL;

@@ -23,6 +23,8 @@ int store_begin(struct store *st, struct err *err) WARN_UNUSED;
 int store_commit(struct store *st, struct err *err) WARN_UNUSED;
 void store_rollback(struct store *st); /* outside of a transaction: nothing */
 
+const char *store_library(void); /* the version of SQLite that is in use */
+
 /* Prepared statements, cached by the store for its life by their text (512 at most: SQL is fixed
  * text, values are bound). Each call gives it reset and without values, so do not prepare a text
  * while its rows are being walked. Parameters are ?1, ?2, ... */

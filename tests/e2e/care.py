@@ -207,6 +207,35 @@ def relearn_says(*words):
     return json.loads(it.command(*words, "--json", check=False).stdout)
 
 
+# ---- doctor ------------------------------------------------------------------------------------------------------------
+
+
+def ails(*words, code=REFUSED):
+    """What doctor finds wrong: check -> (what, mend)."""
+    said = relearn("doctor", *words, code=code)
+    assert said["well"] == (code == DONE), said
+    assert all(f["mend"] for f in said["findings"] if f["level"] != "ok"), said
+    return {f["check"]: (f["what"], f["mend"]) for f in said["findings"] if f["level"] == "bad"}
+
+
+def doctor_finds_what_is_wrong_and_says_what_mends_it():
+    said = relearn("doctor")
+    assert said["well"] and {"brokers", "topics", "store", "clocks", "disk", "agents", "memory"} <= {f["check"] for f in said["findings"]}, said
+    assert "0 things are wrong" in it.command("doctor").stdout
+    what, mend = ails("--prefix", "nobody-")["topics"]
+    assert "nobody-" in what and mend.startswith("relearn topics --brokers"), (what, mend)
+    assert "no broker" in ails("--brokers", "127.0.0.1:9")["brokers"][0]
+    assert "127.0.0.1:9" in ails("--registry", "http://127.0.0.1:9")["registry"][0]
+    assert "no artefact store" in ails("--artifacts", it.data / "typo")["store"][0]
+    left = store() / "tmp"
+    left.rename(store() / "gone")
+    try:
+        assert "cannot be written" in ails()["store"][0]
+    finally:
+        (store() / "gone").rename(left)
+    assert not ails(code=DONE)
+
+
 # ---- the embedded bus and its disk -------------------------------------------------------------------------------------
 
 
@@ -329,6 +358,7 @@ def main():
             gc_beside_a_loop_that_works_harms_nothing,
             gc_that_cannot_know_what_is_named_removes_nothing,
             a_dead_letter_goes_back_once_as_it_was,
+            doctor_finds_what_is_wrong_and_says_what_mends_it,
         ] + ([] if KAFKA else [
             a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
             a_full_disk_stops_the_bus_and_room_starts_it_again,

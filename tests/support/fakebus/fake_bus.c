@@ -515,6 +515,11 @@ size_t bus_in_flight(const struct bus *b)
     return b->n_sent;
 }
 
+const char *bus_library(void)
+{
+    return "none";
+}
+
 void bus_stats(const struct bus *b, struct bus_stats *ret)
 {
     *ret = b->stats;

@@ -326,7 +326,7 @@ static void drop(struct agent *a, struct unit *u)
     for (struct flow *f = u->self, *next; f; f = next) {
         next = f->next;
         if (f->task && !f->task->is_done) {
-            f->task->cancel = true;
+            __atomic_store_n(&f->task->cancel, true, __ATOMIC_RELAXED); /* read on the pool */
             f->task->is_detached = true;
         } else {
             task_free(f->task);
@@ -344,7 +344,7 @@ static void cancel_unit(struct agent *a, struct unit *u, void *ctx)
     (void)ctx;
     for (struct flow *f = u->self; f; f = f->next)
         if (f->task)
-            f->task->cancel = true;
+            __atomic_store_n(&f->task->cancel, true, __ATOMIC_RELAXED); /* read on the pool */
 }
 
 /* What is at work is handed over: its event is not committed, so it is owed to whoever comes next.

@@ -21,7 +21,7 @@ void ingest_result_fini(struct ingest_result *r)
 
 static bool is_canceled(const struct ingest_request *rq)
 {
-    return rq->cancel && *rq->cancel;
+    return rq->cancel && __atomic_load_n(rq->cancel, __ATOMIC_RELAXED);
 }
 
 /* Doubling pauses that add up to retry_ms, each cut by up to half by chance. */

@@ -37,7 +37,7 @@ static int take(void *ctx, const void *p, size_t n, struct err *err)
     struct reading *r = ctx;
     const struct source_request *rq = r->rq;
 
-    if (rq->cancel && *rq->cancel)
+    if (rq->cancel && __atomic_load_n(rq->cancel, __ATOMIC_RELAXED))
         return err_set(err, ERR_CANCELED, NEXT_RETRY, "canceled");
     r->bytes += n;
     if (rq->size_bytes != ABSENT_I64 && r->bytes > (uint64_t)rq->size_bytes) {

@@ -225,7 +225,7 @@ const char *console_read_so_far(const struct console_call *call)
 
 void console_hang_up(struct console_bench *b, struct console_call *call)
 {
-    call->is_cancelled = true;
+    __atomic_store_n(&call->is_cancelled, true, __ATOMIC_RELAXED); /* read on the pool */
     if (!loop_until(b->loop, is_done, call, CONSOLE_BENCH_WAIT_MS))
         fail_msg("the stream does not end");
     http_response_fini(&call->rs);

@@ -415,7 +415,7 @@ static void *cancel_when_hung(void *ctx)
 
     while (sem_wait(&c->s->hung) && errno == EINTR)
         ;
-    c->cancel = true;
+    __atomic_store_n(&c->cancel, true, __ATOMIC_RELAXED);
     return NULL;
 }
 

@@ -58,7 +58,7 @@ class Runner:
     def __init__(self, plan, table, until, together_max=1):
         self.plan, self.table, self.until, self.together_max = list(plan), table, until, together_max
         self.lock = threading.Lock()
-        self.errors, self.again, self.together, self.is_cut = [], set(), [], False
+        self.errors, self.again, self.together = [], set(), []
 
     def next(self):
         """What is suffered in one telling: of different processes, a third of which may be stopped."""
@@ -104,12 +104,8 @@ class Runner:
                 self.again.add(fault)
                 self.plan.append(fault)
 
-    def stop(self):
-        self.plan.clear()
-        self.is_cut = True
-
     def run(self):
-        signal.signal(signal.SIGTERM, lambda *_: self.stop())  # its installations end with it
+        signal.signal(signal.SIGTERM, lambda *_: self.plan.clear())  # its installations end with it
         threads = [threading.Thread(target=self.work) for _ in range(JOBS)]
         for t in threads:
             t.start()
@@ -137,7 +133,7 @@ def main():
     runner.run()
     for faults, wrong in runner.together:
         print(f"went wrong together: {' '.join(map(str, faults))}: {wrong}", flush=True)
-    table.write(is_summary=everything and not runner.is_cut)
+    table.write(is_summary=everything)
     print(table.last_line(), flush=True)
     return 1 if table.failed else 0
 

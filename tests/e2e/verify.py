@@ -2,7 +2,7 @@
 """`relearn verify` on a real installation: what the loop made holds, also while it goes on; and what was damaged through a producer or in
 the store is found, each by its check and with its event. On the embedded bus, and on Kafka when RELEARN_TEST_BROKERS is set.
 """
-# time-limit: 240
+# time-limit: 480
 import io
 import json
 import os
@@ -163,7 +163,7 @@ def it_holds_while_events_keep_coming():
     thread = threading.Thread(target=predict)
     thread.start()
     try:
-        for n in range(4, 10):
+        for n in range(4, 8):
             it.publish("p", write_csv(it.data / f"p{n}.csv", rows_of(400, n)))
             said = verify(code=HOLDS)
             assert said["holds"], said

@@ -478,8 +478,12 @@ int agent_send_back(struct agent *a, const struct dead_lettered *d, const char *
     p->ctx = ctx;
     str_copy(p->id, sizeof(p->id), id);
     a->publishing++;
-    if (bus_produce(a->bus, d->topic, -1, own_key.n ? own_key : slice_str(key),
-                    (struct slice){d->value.p, d->value.n}, headers, n, on_published, p, err)) {
+    struct slice value = {d->value.p, d->value.n};
+    if (own_key.n == 0)
+        own_key = slice_str(key);
+    if (EFFECT_SURE(
+            produce, "agent.send_back", FAULT_ERR(err),
+            bus_produce(a->bus, d->topic, -1, own_key, value, headers, n, on_published, p, err))) {
         a->publishing--;
         free_ptr(&p);
         return -1;

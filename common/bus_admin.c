@@ -88,6 +88,10 @@ static rd_kafka_event_t *wait_result(struct admin *a, struct err *err)
     return NULL;
 }
 
+/* A Kafka refuses what a writer dates an hour ahead, so one wrong clock would stop an agent; and
+ * retention is about when an event came. What an event says of its own time is in its header. */
+static const char TIMESTAMPS[] = "LogAppendTime";
+
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err *err)
@@ -103,6 +107,7 @@ static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err
     snprintf(retention, sizeof(retention), "%" PRId64, s->retention_ms);
     rd_kafka_NewTopic_set_config(t, "cleanup.policy", s->compacted ? "compact" : "delete");
     rd_kafka_NewTopic_set_config(t, "retention.ms", retention);
+    rd_kafka_NewTopic_set_config(t, "message.timestamp.type", TIMESTAMPS);
     if (s->max_message_bytes > 0) {
         snprintf(retention, sizeof(retention), "%" PRId64, s->max_message_bytes);
         rd_kafka_NewTopic_set_config(t, "max.message.bytes", retention);
@@ -267,6 +272,8 @@ static void check_config(const rd_kafka_ConfigResource_t *r, const struct bus_to
                    s->max_message_bytes);
         if (strcmp(name, "cleanup.policy") == 0)
             should = policy;
+        else if (strcmp(name, "message.timestamp.type") == 0)
+            should = TIMESTAMPS;
         else if (strcmp(name, "retention.ms") == 0 && !s->compacted)
             should = retention; /* compaction keeps the newest whatever this says */
         if (should && value && strcmp(value, should) != 0)

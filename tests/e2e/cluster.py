@@ -105,8 +105,9 @@ def one_is_killed_for_good():
 def topics_that_do_not_fit_are_named():
     """One with fewer partitions than the others: `topics --check` says so, and so does `up`, which does not start."""
     prefix = f"{it.prefix}few."
-    admin().create_topics([NewTopic(f"{prefix}plans", 1, BROKERS)])[f"{prefix}plans"].result(30)
-    wait(lambda: f"{prefix}plans" in admin().list_topics(timeout=30).topics, "the topic")
+    client = admin()
+    client.create_topics([NewTopic(f"{prefix}plans", 1, BROKERS)])[f"{prefix}plans"].result(30)
+    wait(lambda: f"{prefix}plans" in client.list_topics(timeout=30).topics, "the topic")
     said = it.command("topics", "--brokers", KAFKA, "--prefix", prefix, "--partitions", 3, check=False)
     checked = it.command("topics", "--check", "--brokers", KAFKA, "--prefix", prefix, "--partitions", 3, check=False)
     assert checked.returncode == 1 and f"{prefix}plans" in checked.stdout + checked.stderr, (said, checked)

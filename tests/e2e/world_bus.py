@@ -17,10 +17,8 @@ import threading
 import time
 from pathlib import Path
 
-import requests
-
 from proof import Clients, verified
-from relearn_e2e import AGENTS, CLEAR, CLEAR_LABELS, KAFKA, Installation, Skip, alive, pipeline, rows_of, run, wait, write_csv
+from relearn_e2e import AGENTS, CLEAR, CLEAR_LABELS, KAFKA, Installation, alive, pipeline, rows_of, run, wait, write_csv
 
 AWAY_S = float(os.environ.get("RELEARN_AWAY_SECONDS") or 2)
 ANSWERS = 100  # predictions at least while the bus is away

@@ -9,7 +9,7 @@ import os
 import sys
 
 from proof import Clients, Programs, verified
-from relearn_e2e import AGENTS, CLEAR, CLEAR_LABELS, Installation, pipeline, rows_of, run, wait, write_csv
+from relearn_e2e import AGENTS, CLEAR, CLEAR_LABELS, Installation, pipeline, rows_of, run, write_csv
 
 LIBRARY = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 DAY_S = 86400

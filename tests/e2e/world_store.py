@@ -11,11 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from proof import Clients, Programs, verified
 from relearn_e2e import (
-    AGENTS, BIN, CLEAR, CLEAR_LABELS, Installation, alive, pipeline, rows_of, run, wait, write_csv,
+    AGENTS, CLEAR, CLEAR_LABELS, Installation, alive, pipeline, rows_of, run, wait, write_csv,
 )
 
 SEED = int(os.environ.get("RELEARN_TEST_SEED") or random.SystemRandom().randrange(10**6))
@@ -139,6 +138,57 @@ def a_store_that_cannot_be_written_is_waited_for():
 
 def a_store_that_is_away_is_waited_for():
     suffer("away", disk.hide, disk.show)
+
+
+SLOW_DISK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fsync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    if (access(getenv("SLOW_DISK_FILE"), F_OK) == 0)
+        usleep(400000);
+    return real(fd);
+}
+"""
+
+
+def slow_programs(switch):
+    """Agents to which each sync takes 0.4 s, as on a disk that is busy, while a file is there."""
+    programs = Programs()
+    source, library = programs.folder / "slow.c", programs.folder / "slow.so"
+    source.write_text(SLOW_DISK)
+    subprocess.run([os.environ.get("CC") or "cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    for agent in AGENTS:
+        programs.wrap(f"relearn-{agent}", [f"export LD_PRELOAD={library} SLOW_DISK_FILE={switch}"])
+    return programs
+
+
+def a_slow_store_is_only_slow():
+    """A dataset takes longer; who answers and who beats does so as always, and nobody gives up."""
+    global it
+    outer, switch = it, it.data / "slow"
+    programs = slow_programs(switch)
+    it = Installation("slow")
+    it.programs = programs.folder
+    try:
+        with it:
+            begin("slow")
+            switch.touch()
+            with Clients(it, "slow", ["serve-1"], threads=1) as clients:
+                event = it.publish("slow", data(2, 400))
+                assert outcome("slow", event) == "promoted"
+                for agent in AGENTS:
+                    assert it.http.get(f"{it.instances[f'{agent}-1']['url']}/readyz", timeout=30).ok, agent
+            clients.assert_none_failed()
+            assert not it.events("plans", "slow", outcome="failed")
+            switch.unlink()
+            verified(it)
+    finally:
+        it = outer
+        programs.close()
 
 
 def agents_that_start_without_their_store_say_so_and_come_up_when_it_is_back():
@@ -334,6 +384,7 @@ CASES = [
     a_full_store_is_waited_for,
     a_store_that_cannot_be_written_is_waited_for,
     a_store_that_is_away_is_waited_for,
+    a_slow_store_is_only_slow,
     agents_that_start_without_their_store_say_so_and_come_up_when_it_is_back,
     a_run_that_meets_a_full_store_ends_as_a_run,
     a_model_that_was_damaged_or_swapped_is_not_served,

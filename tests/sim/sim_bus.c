@@ -439,3 +439,8 @@ bool sim_is_unread(enum record r)
                 return true;
     return false;
 }
+
+const char *bus_library(void)
+{
+    return "sim";
+}

@@ -213,3 +213,8 @@ bool stmt_is_null(struct stmt *s, int column)
 {
     return !column_of(s, column).p;
 }
+
+const char *store_library(void)
+{
+    return "sim";
+}

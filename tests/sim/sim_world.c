@@ -264,8 +264,6 @@ static void calm_down(void)
     for (int i = 0; i < sim.n_procs; i++) {
         struct sim_proc *p = &sim.procs[i];
         p->cut_until_us = p->skew_us = 0;
-        if (p->paused_until_us > sim.now_us)
-            p->paused_until_us = sim.now_us;
         sim_after(NULL, RESTART_MS * SIM_MS, TICK_WORLD, start_again, p);
     }
 }
@@ -285,7 +283,8 @@ static bool is_at_rest(void)
     if (sim.now_us - sim.last_append_us < rest_us() || sim_jobs_running() || sim_sending(by_topic))
         return false;
     for (int i = 0; i < sim.n_procs; i++)
-        if (!sim.procs[i].is_up || sim.procs[i].is_stopping || !agent_is_idle(sim.procs[i].agent))
+        if (!sim.procs[i].is_up || sim.procs[i].is_stopping ||
+            sim.procs[i].paused_until_us > sim.now_us || !agent_is_idle(sim.procs[i].agent))
             return false;
     return true;
 }

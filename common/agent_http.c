@@ -225,6 +225,55 @@ static struct json *status_json(struct agent *a)
     return j;
 }
 
+/* ---- the fold in one number: of two that have read the same it is the same ---- */
+
+static void add_text(struct digest *d, const char *text)
+{
+    digest_add(d, text ? text : "-", strlen(text ? text : "-") + 1);
+}
+
+/* Returns how many events it is made of. */
+static int64_t digest_line(const struct line *l, struct digest *d)
+{
+    int64_t n = 0,
+            numbers[] = {l->plans_base, l->decisions_base, l->deployments_base, l->generation};
+    add_text(d, l->key);
+    digest_add(d, numbers, sizeof(numbers));
+    add_text(d, l->in_flight ? l->in_flight->id : NULL);
+    add_text(d, l->pause ? l->pause->id : NULL);
+    add_text(d, l->deployment ? l->deployment->id : NULL);
+    for (int r = 0; r < RECORD_COUNT; r++)
+        for (size_t i = 0; i < l->ev[r].n; i++, n++)
+            add_text(d, l->ev[r].items[i]->id);
+    return n;
+}
+
+/* Units are in the order in which they were met, which the digest must not show: theirs are added
+ * up digit by digit. */
+static struct json *fold_json(struct agent *a)
+{
+    enum { DIGITS = DIGEST_HEX_SIZE - 1 };
+    static const char HEX[] = "0123456789abcdef";
+    unsigned sum[DIGITS] = {0};
+    char hex[DIGEST_HEX_SIZE] = "";
+    struct digest *d = digest_new();
+    struct json *j = json_object();
+    int64_t events = 0;
+    for (struct unit_x *x = a->units; x; x = x->hh.next) {
+        events += digest_line(x->u.line, d);
+        digest_end(d, hex);
+        for (int i = 0; i < DIGITS; i++)
+            sum[i] += (unsigned)(strchr(HEX, hex[i]) - HEX);
+    }
+    for (int i = 0; i < DIGITS; i++)
+        hex[i] = HEX[sum[i] % 16];
+    digest_free(d);
+    json_set_int(j, "events", events);
+    json_set_int(j, "units", (int64_t)HASH_COUNT(a->units));
+    json_set_str(j, "digest", hex);
+    return j;
+}
+
 void agent__on_http(void *ctx, struct httpd_request *rq)
 {
     struct agent *a = ctx;
@@ -242,6 +291,8 @@ void agent__on_http(void *ctx, struct httpd_request *rq)
         if (a->spec->status && a->is_open)
             a->spec->status(a, j);
         answer_json(rq, 200, j);
+    } else if (is_get && strcmp(path, "/fold") == 0) {
+        answer_json(rq, 200, fold_json(a));
     } else if (a->spec->http && !a->is_open) {
         httpd_answer_error(rq, 503, "not ready: the bus has not answered yet");
     } else if (!a->spec->http || !a->spec->http(a, rq)) {

@@ -32,6 +32,7 @@ extern const struct cli_command up_commands[];      /* cmd_up.c, cmd_status.c */
 extern const struct cli_command topics_commands[];  /* cmd_topics.c */
 extern const struct cli_command dead_commands[];    /* cmd_dead.c */
 extern const struct cli_command doctor_commands[];  /* cmd_doctor.c */
+extern const struct cli_command state_commands[];   /* cmd_state.c */
 extern const struct cli_command gc_commands[];      /* cmd_gc.c */
 extern const struct cli_command send_commands[];    /* cmd_send.c: what goes in */
 extern const struct cli_command command_commands[]; /* cmd_command.c: what operators ask for */

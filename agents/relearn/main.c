@@ -26,8 +26,8 @@ static const struct cli_command OWN_COMMANDS[] = {
     {0},
 };
 static const struct cli_command *const TABLES[] = {
-    up_commands,  OWN_COMMANDS,  topics_commands, send_commands, command_commands,
-    ask_commands, dead_commands, doctor_commands, gc_commands,   verify_commands};
+    up_commands,   OWN_COMMANDS,    topics_commands, send_commands, command_commands, ask_commands,
+    dead_commands, doctor_commands, state_commands,  gc_commands,   verify_commands};
 
 static const struct cli_command *find(const char *name)
 {

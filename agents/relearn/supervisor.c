@@ -297,6 +297,20 @@ int supervisor__scale(struct supervisor *s, const char *text, struct err *err)
     return 0;
 }
 
+int supervisor__rebuild(struct supervisor *s, const char *instance, struct err *err)
+{
+    if (s->is_stopping)
+        return err_set(err, ERR_CONFLICT, NEXT_REJECT, "the installation is being stopped");
+    for (size_t i = 0; i < s->n_children; i++) {
+        struct child *c = s->children[i];
+        if (c->is_broker || !c->is_wanted || strcmp(c->instance, instance) != 0)
+            continue;
+        child_rebuild(c);
+        return 0;
+    }
+    return err_inval(err, "there is no instance '%.60s'", instance);
+}
+
 /* ---- the process ---- */
 
 /* Held as long as this process lives; installation_find asks for it. */

@@ -165,10 +165,25 @@ static void died(struct child *c, const struct job_result *r)
     supervisor__fail(c->s, &err);
 }
 
+/* Nobody uses it now.  What cannot be removed is used again: it is right all the same. */
+static void drop_state(struct child *c)
+{
+    struct err err = {0};
+    CLEANUP_FREE char *folder = xasprintf("%s/state/%s", c->s->data, c->instance);
+    if (!c->drops_state)
+        return;
+    c->drops_state = false;
+    if (fsx_remove_tree(folder, &err))
+        log_error("child.state", "instance=%s error=%s", c->instance, err.msg);
+    else
+        log_info("child.state", "instance=%s removed=%s", c->instance, folder);
+}
+
 static void on_done(void *ctx, const struct job_result *r)
 {
     struct child *c = ctx;
     c->job = NULL;
+    drop_state(c);
     c->last_exit = r->exit_code;
     c->last_signal = r->signal;
     if (!c->is_wanted || c->s->is_stopping) {
@@ -229,4 +244,13 @@ void child_restart(struct child *c)
 {
     if (c->job)
         ask_to_stop(c);
+}
+
+void child_rebuild(struct child *c)
+{
+    c->drops_state = true;
+    if (c->job)
+        ask_to_stop(c);
+    else
+        drop_state(c);
 }

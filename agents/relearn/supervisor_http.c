@@ -80,6 +80,12 @@ void supervisor__on_http(void *ctx, struct httpd_request *rq)
             httpd_answer_error(rq, err.code == ERR_INVAL ? 400 : 503, "%s", err.msg);
         else
             answer(rq, status(s));
+    } else if (strcmp(method, "POST") == 0 && strcmp(path, "/rebuild") == 0) {
+        const char *instance = httpd_query(rq, "instance");
+        if (supervisor__rebuild(s, instance ? instance : "", &err))
+            httpd_answer_error(rq, err.code == ERR_INVAL ? 400 : 503, "%s", err.msg);
+        else
+            answer(rq, status(s));
     } else {
         httpd_answer_error(rq, 404, "no such path: %s", path);
     }

@@ -47,7 +47,8 @@ struct child {
     struct loop_timer *timer; /* pause, the next look at readiness, patience when it stops */
     bool is_looking;          /* a look is on the pool */
     bool look_result;
-    bool is_wanted; /* false: ends for good */
+    bool is_wanted;   /* false: ends for good */
+    bool drops_state; /* its state folder is removed before it is started again */
 };
 
 struct supervisor {
@@ -71,6 +72,7 @@ void child_free(struct child *c); /* of one that has no process and no look unde
 void child_start(struct child *c);
 void child_stop(struct child *c);    /* for good */
 void child_restart(struct child *c); /* with other arguments; at once, and not counted */
+void child_rebuild(struct child *c); /* the same, without the state that it has */
 /* Of a child that is to be started: argv (NULL-terminated) and environment, in *mem. */
 const char *const *child_argv(const struct child *c, struct arena *mem);
 const char *const *child_environment(struct arena *mem);
@@ -80,6 +82,7 @@ void supervisor__ended(struct supervisor *s, struct child *c); /* c may be gone 
 void supervisor__fail(struct supervisor *s, const struct err *err);
 bool supervisor__all_ready(const struct supervisor *s);
 int supervisor__scale(struct supervisor *s, const char *text, struct err *err) WARN_UNUSED;
+int supervisor__rebuild(struct supervisor *s, const char *instance, struct err *err) WARN_UNUSED;
 void supervisor__on_http(void *ctx, struct httpd_request *rq);
 
 #endif

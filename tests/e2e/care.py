@@ -236,6 +236,34 @@ def doctor_finds_what_is_wrong_and_says_what_mends_it():
     assert not ails(code=DONE)
 
 
+# ---- state -------------------------------------------------------------------------------------------------------------
+
+
+def state_is_rebuilt_to_the_same():
+    """Of one agent, of one of two instances, of console with its view; and of an installation that does not run."""
+    it.command("scale", "gate=2")
+    it.await_ready()
+    it.await_idle()
+    for what, instances in (("gate", ["gate-1", "gate-2"]), ("plan-1", ["plan-1"]), ("console", ["console-1"])):
+        pids = {i: it.pid(i) for i in instances}
+        said = relearn("state", "rebuild", what)
+        assert [(s["instance"], s["fold"]) for s in said] == [(i, "the same") for i in instances], said
+        assert all(s["before"] == s["after"] for s in said), said
+        assert what == "gate" or said[0]["after"]["events"] > 0
+        assert all(it.pid(i) != pids[i] for i in instances)
+    it.read_anew()
+    assert it.learn(LINE, LINE, data("rebuilt.csv", 95))["outcome"] in ("promoted", "rejected")
+    relearn("state", "rebuild", "nobody", code=REFUSED)
+    assert "usage: relearn state rebuild AGENT" in relearn("state", "remove", "gate", code=USAGE)
+    it.await_idle()
+    it.down()
+    assert relearn("state", "rebuild", "plan") == [{"instance": "plan-1", "fold": "rebuilt at the next start"}]
+    assert not (it.data / "state/plan-1").exists()
+    it.up()
+    it.await_idle()
+    assert it.labels_of(LINE, CLEAR) == CLEAR_LABELS
+
+
 # ---- the embedded bus and its disk -------------------------------------------------------------------------------------
 
 
@@ -359,6 +387,7 @@ def main():
             gc_that_cannot_know_what_is_named_removes_nothing,
             a_dead_letter_goes_back_once_as_it_was,
             doctor_finds_what_is_wrong_and_says_what_mends_it,
+            state_is_rebuilt_to_the_same,
         ] + ([] if KAFKA else [
             a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
             a_full_disk_stops_the_bus_and_room_starts_it_again,

@@ -2,7 +2,7 @@
 """Taking care of an installation: what `relearn gc`, `deadletters`, `state rebuild` and `doctor` find and mend, on a whole
 system that goes on meanwhile. On the embedded bus, and on Kafka when RELEARN_TEST_BROKERS is set.
 """
-# time-limit: 300
+# time-limit: 600
 import io
 import json
 import os
@@ -79,7 +79,7 @@ def gc_removes_what_nothing_names_and_nothing_else():
     said = it.command("gc", "--dry-run").stdout
     assert all(n in said for n in names) and "would remove" in said, said
     done = relearn("gc")
-    assert done["removed"] == dry["removed"] and done["total"]["n"] == len(left | finished), done
+    assert {e["name"] for e in done["removed"]} == names and done["total"]["n"] == len(left | finished), done
     assert stored() == before - finished, stored() ^ (before - finished)
     assert relearn("gc")["removed"] == []
     assert it.labels_of(LINE, CLEAR) == CLEAR_LABELS
@@ -306,7 +306,7 @@ def each_step_was_done_once(line):
         for topic, how in (("models", {}), ("plans", {"kind": "closed"})):
             assert len(it.events(topic, line, run=plan["id"], **how)) == 1, (topic, plan)
     for topic in CONTROL:
-        ids = [header(m, "ce_id") for m in it.raw(topic)]
+        ids = [header(m, "ce_id") for m in it.raw(topic) if (m.key() or b"").decode() == line]
         assert len(ids) == len(set(ids)), f"{topic}: the same id more than once"
 
 
@@ -385,9 +385,9 @@ def main():
             gc_leaves_what_is_young,
             gc_beside_a_loop_that_works_harms_nothing,
             gc_that_cannot_know_what_is_named_removes_nothing,
+            state_is_rebuilt_to_the_same,
             a_dead_letter_goes_back_once_as_it_was,
             doctor_finds_what_is_wrong_and_says_what_mends_it,
-            state_is_rebuilt_to_the_same,
         ] + ([] if KAFKA else [
             a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
             a_full_disk_stops_the_bus_and_room_starts_it_again,

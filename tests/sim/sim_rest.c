@@ -177,15 +177,15 @@ static size_t rows_of(const struct line *l, int64_t generation)
 }
 
 /* What is predicted while the pipeline is withdrawn is nobody's; and of what is read more than a
- * minute before its deployment, or arrives a minute after its generation has left, nobody can say
- * what it is. */
+ * minute before its deployment, or arrives a minute after its generation has left (which may go on
+ * answering, where the next one cannot be loaded), nobody can say what it is. */
 static bool is_all_counted(void)
 {
     enum { LATE = 100, KNOWN_MS = 20000 };
     for (size_t i = 0; i < sim.plan->n_items; i++)
         if (sim.plan->items[i].kind == ITEM_WITHDRAW)
             return false;
-    return !sim.plan->noise.refused &&
+    return !sim.plan->noise.refused && !sim.plan->noise.bad_models &&
            (!sim.plan->noise.slow_topic || sim.plan->noise.lag_ms * LATE <= KNOWN_MS);
 }
 

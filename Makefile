@@ -145,6 +145,11 @@ $(SIM): private LDFLAGS += -Wl,@tests/sim/wraps
 $(C_TESTS) $(FUZZ): %: %.o $(SUPPORT) $(AGENT_LIBS) $(COMMON) | need-cmocka $(filter %/relearn-exec %/relearn-trainer,$(PROGRAMS))
 	$(call link,$(filter %.o,$^) -Wl$(,)--start-group $(filter %.a,$^) -Wl$(,)--end-group,-lcmocka $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer))
 
+ifeq ($(SAN),tsan) # it does not know C11's threads, which are librdkafka's
+$(PROGRAMS) $(C_TESTS): $(OUT)/tests/support/tsan_threads.o
+export TSAN_OPTIONS := suppressions=$(abspath scripts/tsan.supp)
+endif
+
 # --- tests --------------------------------------------------------------------------------------------------------------
 check: $(UNIT) $(COMPONENT) ## build and run the unit and component tests
 	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT)

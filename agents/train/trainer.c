@@ -161,8 +161,9 @@ static int put_result(struct run *r, struct err *err)
 
 static int run(const char *path, double cpu_before_s, struct err *err)
 {
-    struct run r = {.started_ms = clk_mono_ms(&clk_system), .cpu_before_s = cpu_before_s};
+    static struct run r; /* lives as long as the process: it is the operating system's to free */
 
+    r = (struct run){.started_ms = clk_mono_ms(&clk_system), .cpu_before_s = cpu_before_s};
     if (read_order(&r, path, err) || read_pipeline(&r, err))
         return -1;
     progress_print(&(struct progress){.phase = "fetching", .value = NAN});
@@ -171,7 +172,7 @@ static int run(const char *path, double cpu_before_s, struct err *err)
     if (put_result(&r, err))
         return -1;
     progress_print(&(struct progress){.phase = "stored", .value = NAN});
-    return 0; /* what it holds is the operating system's to free */
+    return 0;
 }
 
 /* ---- wait ---- */

@@ -26,16 +26,13 @@ from relearn_e2e import (  # noqa: E402
 )
 
 BACK_S = 120  # a broker that was killed reads its log first
+admin = AdminClient({"bootstrap.servers": KAFKA, "log_level": 0})
 it = None
-
-
-def admin():
-    return AdminClient({"bootstrap.servers": KAFKA, "log_level": 3})
 
 
 def copies():
     """How many in-sync copies the partitions of our topics have: the least and the most."""
-    topics = admin().list_topics(timeout=30).topics
+    topics = admin.list_topics(timeout=30).topics
     found = [len(p.isrs) for t in TOPICS for p in topics[it.prefix + t].partitions.values()]
     return (min(found), max(found)) if found else (0, 0)
 
@@ -68,7 +65,7 @@ def brokers_are_restarted_one_after_the_other():
     it.apply(pipeline(line))
     learn(line, 1)
     assert copies() == (BROKERS, BROKERS)
-    with Clients(it, line, ["serve-1"], threads=1) as clients:
+    with Clients(it, line, ["serve-1", "serve-2"], threads=1) as clients:
         for n in range(1, BROKERS + 1):
             event = it.publish(line, data(10 + n, 400 + 50 * n))
             end(n, signal.SIGKILL if n == 2 else signal.SIGTERM)
@@ -88,7 +85,7 @@ def one_is_killed_for_good():
     it.apply(pipeline(line))
     learn(line, 1)
     before = {i: c["restarts"] for i, c in it.look().items()}
-    with Clients(it, line, ["serve-1"], threads=1) as clients:
+    with Clients(it, line, ["serve-1", "serve-2"], threads=1) as clients:
         event = it.publish(line, data(2, 500))
         end(1, signal.SIGKILL)  # the first in everybody's list
         assert it.end_of(line, it.snapshot(line, event)["id"])["outcome"] in ("promoted", "rejected")
@@ -105,9 +102,8 @@ def one_is_killed_for_good():
 def topics_that_do_not_fit_are_named():
     """One with fewer partitions than the others: `topics --check` says so, and so does `up`, which does not start."""
     prefix = f"{it.prefix}few."
-    client = admin()
-    client.create_topics([NewTopic(f"{prefix}plans", 1, BROKERS)])[f"{prefix}plans"].result(30)
-    wait(lambda: f"{prefix}plans" in client.list_topics(timeout=30).topics, "the topic")
+    admin.create_topics([NewTopic(f"{prefix}plans", 1, BROKERS)])[f"{prefix}plans"].result(30)
+    wait(lambda: f"{prefix}plans" in admin.list_topics(timeout=30).topics, "the topic")
     said = it.command("topics", "--brokers", KAFKA, "--prefix", prefix, "--partitions", 3, check=False)
     checked = it.command("topics", "--check", "--brokers", KAFKA, "--prefix", prefix, "--partitions", 3, check=False)
     assert checked.returncode == 1 and f"{prefix}plans" in checked.stdout + checked.stderr, (said, checked)
@@ -128,6 +124,6 @@ CASES = [
 ]
 
 if __name__ == "__main__":
-    with Installation("cluster") as it:
+    with Installation("cluster", ["--scale", "serve=2"]) as it:
         code = run(CASES, it)
     sys.exit(code)

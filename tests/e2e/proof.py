@@ -108,14 +108,14 @@ class Clients:
         assert not self.failed, f"{len(self.failed)} of {len(self.failed) + len(self.answered)} requests failed: {self.failed[:5]}"
 
     def assert_all_recorded(self, it):
-        """Each answer is in the topic, once."""
+        """Each answer is in the topic. That an id is there twice is no fault: it counts once, and `verified` looks whether both say
+        the same."""
         def recorded():
             found = [header(m, "ce_id") for m in it.raw("predictions") if m.key() == self.line.encode()]
             self.found = found
             return set(self.answered) <= set(found)
 
         wait(recorded, lambda: f"{len(set(self.answered) - set(self.found))} answered predictions in the topic")
-        assert len(self.found) == len(set(self.found)), "a prediction is recorded twice"
 
 
 class Programs:

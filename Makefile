@@ -93,7 +93,7 @@ RUN := scripts/run-tests
 LABEL := $(if $(SAN),-l $(SAN))
 
 .PHONY: all tests check integration test demo asan tsan fuzz fuzz-run torture sim bench soak lint fmt docs docs-check compdb install dist clean help \
-	bootstrap print-cflags print-tests san-run FORCE need-libs need-cmocka
+	bootstrap print-cflags print-tests san-run loop FORCE need-libs need-cmocka
 .DELETE_ON_ERROR .SECONDARY:
 
 all: $(PROGRAMS) ## build every program into build/bin (the default)
@@ -161,6 +161,11 @@ asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSa
 	@$(MAKE) SAN=$@ san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
 	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
+loop: all ## the whole loop on the embedded bus by this build's programs: SAN=asan loop looks for errors and leaks in all of them
+	@rm -rf $(OUT)/found && mkdir -p $(OUT)/found
+	@ASAN_OPTIONS=log_path=$(abspath $(OUT))/found/asan UBSAN_OPTIONS=print_stacktrace=1:log_path=$(abspath $(OUT))/found/ubsan \
+		$(RUN) $(LABEL) tests/e2e/loop.py
+	@! cat $(OUT)/found/* 2>/dev/null
 sim: $(SIM) ## histories of all agents on virtual time: SEEDS=n of them, SEED=x one again, PLAN='...' a shortened one (tests/sim/README.md)
 	@$(if $(SEED)$(SEEDS)$(PLAN),$(SIM) $(SEED:%=--seed %) $(SEEDS:%=--seeds %) $(if $(PLAN),--plan '$(PLAN)') $(SIMFLAGS),$(RUN) $(LABEL) $(SIM))
 fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)

@@ -348,7 +348,7 @@ static void what_an_operators_trainer_does_wrong_is_said(void **state)
 static void a_limit_ends_an_operators_trainer_too(void **state)
 {
     static const char text[] = "#!/bin/sh\necho $$ >\"$(dirname $0)/pid\"\nsleep 100\n";
-    const struct job_spec limits = {.wall_ms = 1500};
+    const struct job_spec limits = {.wall_ms = 5000}; /* time to begin, under a sanitizer too */
     CLEANUP(buf_fini) struct buf pid = {0};
     CLEANUP_FREE char *proc = NULL;
     const char *command[] = {NULL, NULL};

@@ -42,7 +42,7 @@ struct logread {
     size_t n_topics;
     logread_fn fn;
     void *ctx;
-    int64_t messages, heard_ms;
+    int64_t heard_ms;
     bool is_closed;
 };
 
@@ -105,7 +105,6 @@ static void tell(struct logread *l, struct part *p, const struct bus_message *m,
     if (rc == 1)
         err_set(&why, ERR_TIMEOUT, NEXT_RETRY, "the schema registry does not answer");
     p->held_since_ms = 0;
-    l->messages++;
     l->fn(l->ctx, m, ev->type, rc ? NULL : ev, rc ? &why : NULL);
 }
 
@@ -122,7 +121,6 @@ static void on_message(void *ctx, const struct bus_message *m)
         p->first = m->offset;
     p->next = m->offset + 1;
     if (!m->value) {
-        l->messages++;
         l->fn(l->ctx, m, r, NULL, NULL);
         return;
     }
@@ -293,11 +291,6 @@ bool logread_is_cut(const struct logread *l, struct logread_gap *ret)
             }
     }
     return false;
-}
-
-int64_t logread_messages(const struct logread *l)
-{
-    return l->messages;
 }
 
 static const struct topic *topic_of(const struct logread *l, enum record r)

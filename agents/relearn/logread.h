@@ -27,7 +27,6 @@ struct logread_gap {
     int64_t from; /* the oldest offset that is there */
 };
 bool logread_is_cut(const struct logread *l, struct logread_gap *ret);
-int64_t logread_messages(const struct logread *l);
 /* Of a topic that is read: its partitions, and the oldest offset of one that is there. */
 int logread_partitions(const struct logread *l, enum record r);
 int64_t logread_first(const struct logread *l, enum record r, int partition);

@@ -90,6 +90,29 @@ static void of_dataset(const struct say *s, const struct dataset_published *d)
     say(s, NAMED_MAYBE, digest);
 }
 
+static bool is_hex_digit(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+/* Every run of 64 hex digits, as NAMED_MAYBE: results of runs, dead letters. A text's length may
+ * stand before it as a byte that looks like a digit, so a longer run of digits
+ * is read at each place. */
+static void by_bytes(struct slice bytes, named_fn fn, void *ctx)
+{
+    size_t run = 0;
+
+    for (size_t i = 0; i < bytes.n; i++) {
+        run = is_hex_digit(bytes.p[i]) ? run + 1 : 0;
+        if (run < HEX_DIGITS)
+            continue;
+        char digest[DIGEST_HEX_SIZE];
+        memcpy(digest, bytes.p + i + 1 - HEX_DIGITS, HEX_DIGITS);
+        digest[HEX_DIGITS] = '\0';
+        fn(ctx, NAMED_MAYBE, digest);
+    }
+}
+
 void named_by_event(const struct event *ev, named_fn fn, void *ctx)
 {
     const struct say s = {fn, ctx};
@@ -133,34 +156,12 @@ void named_by_event(const struct event *ev, named_fn fn, void *ctx)
         say(&s, NAMED_MAYBE, EV_REC(ev, operator_commanded)->target);
         break;
     case RECORD_DEAD_LETTERED:
-        named_by_bytes(
+        by_bytes(
             (struct slice){EV_REC(ev, dead_lettered)->value.p, EV_REC(ev, dead_lettered)->value.n},
             fn, ctx);
         break;
     default: /* drift, labels, health, progress: they name none */
         break;
-    }
-}
-
-static bool is_hex_digit(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-/* A text's length may stand before it as a byte that looks like a digit, so a longer run of digits
- * is read at each place. */
-void named_by_bytes(struct slice bytes, named_fn fn, void *ctx)
-{
-    size_t run = 0;
-
-    for (size_t i = 0; i < bytes.n; i++) {
-        run = is_hex_digit(bytes.p[i]) ? run + 1 : 0;
-        if (run < HEX_DIGITS)
-            continue;
-        char digest[DIGEST_HEX_SIZE];
-        memcpy(digest, bytes.p + i + 1 - HEX_DIGITS, HEX_DIGITS);
-        digest[HEX_DIGITS] = '\0';
-        fn(ctx, NAMED_MAYBE, digest);
     }
 }
 
@@ -208,8 +209,11 @@ static void of_unknown(const struct artifacts *a, const char *digest, const stru
         (void)of_model(a, digest, s, &none);
 }
 
-int named_by_artifact(const struct artifacts *a, enum named_kind kind, const char *digest,
-                      named_fn fn, void *ctx, struct err *err)
+/* What the artefact names in turn, when it is a manifest (NAMED_MAYBE: when it turns out to be
+ * one); its own digest is verified on the way.  Errors: ERR_NOTFOUND, ERR_CODEC (damaged),
+ * ERR_IO. */
+static int by_artifact(const struct artifacts *a, enum named_kind kind, const char *digest,
+                       named_fn fn, void *ctx, struct err *err)
 {
     const struct say s = {fn, ctx};
 
@@ -296,8 +300,7 @@ static void follow_open(struct named *n)
         struct err err = {0};
 
         n->by = i->e.digest;
-        i->e.is_broken =
-            named_by_artifact(n->artifacts, i->e.kind, i->e.digest, take, n, &err) != 0;
+        i->e.is_broken = by_artifact(n->artifacts, i->e.kind, i->e.digest, take, n, &err) != 0;
         i->is_followed = !i->e.is_broken;
     }
     n->by = NULL;
@@ -313,7 +316,7 @@ void named_take_event(struct named *n, const struct event *ev)
 void named_take_bytes(struct named *n, struct slice bytes, const char *by)
 {
     n->by = by;
-    named_by_bytes(bytes, take, n);
+    by_bytes(bytes, take, n);
     follow_open(n);
 }
 

@@ -26,14 +26,6 @@ typedef void (*named_fn)(void *ctx, enum named_kind kind, const char *digest);
 /* What the event says itself.  What is no digest is passed over. Of a dead letter: every digest
  * that its bytes spell out, since it may be sent back. */
 void named_by_event(const struct event *ev, named_fn fn, void *ctx);
-/* Every run of 64 hex digits in the bytes, as NAMED_MAYBE: results of runs, dead letters. */
-void named_by_bytes(struct slice bytes, named_fn fn, void *ctx);
-/* What the artefact names in turn, when it is a manifest (NAMED_MAYBE: when it turns out to be
- * one); its own digest is verified on the way.  Errors: ERR_NOTFOUND, ERR_CODEC (damaged),
- * ERR_IO. */
-int named_by_artifact(const struct artifacts *a, enum named_kind kind, const char *digest,
-                      named_fn fn, void *ctx, struct err *err) WARN_UNUSED;
-
 /* ---- the set ---- */
 struct named;
 struct named_entry {

@@ -5,7 +5,7 @@ that it failed. Each time the story of torture_story.py must end as it does with
   tests/e2e/torture.py                      a sample, the same for a RELEARN_TEST_SEED; part of `make test`
   tests/e2e/torture.py all                  all of them: `make torture`
   tests/e2e/torture.py again                what went wrong the last time, or was not met
-  tests/e2e/torture.py train-1/artifact.sync.before=kill@3 ...   these; @3: at the third pass, @start: on its way up
+  tests/e2e/torture.py train-1/train.order.write.before=kill@3 ...   these; @3: at the third pass, @start: on its way up
 
 On the embedded bus, or on Kafka when RELEARN_TEST_BROKERS is set. The programs are those of VARIANT=fault, which it builds.
 """

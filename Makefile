@@ -7,7 +7,6 @@
 #   agents/<name>/<prog>_main.c               -> build/bin/relearn-<prog>
 #   tests/{unit,component,integration}/*.c    -> a program each, linked with what it needs of the archives above and of
 #                                                tests/support/*.c; what it defines itself takes the place of theirs
-#
 # Knobs, each as `make NAME=value`:
 #   CC=clang       the compiler (gcc)               SAN=asan|tsan  a sanitizer build, beside the plain one
 #   V=1            show the commands                WERROR=        warnings stay warnings
@@ -17,19 +16,12 @@
 
 VERSION := 0.1.0
 BUILD ?= build
-SAN ?=
 VARIANT ?= $(or $(SAN),plain)
 WERROR ?= 1
 PREFIX ?= /usr/local
-FUZZ_SECONDS ?= 10
 JOBS ?= $(shell nproc)
-ifneq ($(filter default undefined,$(origin CC)),)
-CC := gcc
-endif
-MAKEFLAGS += -rR --no-print-directory
-ifeq ($(MAKELEVEL),0)
-MAKEFLAGS += -j$(JOBS)
-endif
+CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+MAKEFLAGS += -rR --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(JOBS))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $1 '$2')
 OUT := $(BUILD)/$(VARIANT)
@@ -60,8 +52,7 @@ SANFLAGS_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recov
 SANWARN := -Wno-unknown-warning-option -Wno-maybe-uninitialized -Wno-format-truncation -Wno-stringop-overflow
 SANFLAGS := $(if $(SAN),$(or $(SANFLAGS_$(SAN)),$(error SAN is asan or tsan, not $(SAN))))
 OPT ?= $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2) -g
-# RELEARN_TEST: fault points and the like. Test sources always see it, the rest in sanitizer builds and in VARIANT=fault (for
-# `make torture`); it never changes a struct.
+# RELEARN_TEST: fault points. Tests always see it, the rest in sanitizer builds and VARIANT=fault; it never changes a struct.
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -DRELEARN_VERSION='"$(VERSION)"' $(WARN) $(OPT) -fPIE -pthread $(HARD) $(SANFLAGS) \
 	$(if $(SAN),$(SANWARN)) $(if $(SAN)$(filter fault,$(VARIANT)),-DRELEARN_TEST) $(filter -I% -D%,$(ASKED)) $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
@@ -162,20 +153,17 @@ asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSa
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
 	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
 loop: all ## the whole loop on the embedded bus by this build's programs: SAN=asan loop looks for errors and leaks in all of them
-	@rm -rf $(OUT)/found && mkdir -p $(OUT)/found
-	@ASAN_OPTIONS=log_path=$(abspath $(OUT))/found/asan UBSAN_OPTIONS=print_stacktrace=1:log_path=$(abspath $(OUT))/found/ubsan \
-		$(RUN) $(LABEL) tests/e2e/loop.py
-	@! cat $(OUT)/found/* 2>/dev/null
+	@scripts/san-loop $(OUT) $(LABEL)
 sim: $(SIM) ## histories of all agents on virtual time: SEEDS=n of them, SEED=x one again, PLAN='...' a shortened one (tests/sim/README.md)
 	@$(if $(SEED)$(SEEDS)$(PLAN),$(SIM) $(SEED:%=--seed %) $(SEEDS:%=--seeds %) $(if $(PLAN),--plan '$(PLAN)') $(SIMFLAGS),$(RUN) $(LABEL) $(SIM))
 fuzz: ## every fuzz target for FUZZ_SECONDS each (clang)
 	@$(MAKE) SAN=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ)
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(RUN) -j $(JOBS) $(FUZZ)
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),10) $(RUN) -j $(JOBS) $(FUZZ)
 torture: ## every fault point of every program, once for each fault, on a whole installation (BUS=kafka: on a real Kafka)
 	@$(MAKE) VARIANT=fault all && $(if $(filter kafka,$(BUS)),scripts/with-kafka) tests/e2e/torture.py all
 bench: all $(BENCH) ## the benchmarks of tests/bench
-	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "no tests/bench/run yet"; fi
+	@tests/bench/run
 soak: all ## a whole installation under load for MINUTES (30) at RATE (2000) events a second: memory and descriptors stay flat
 	@$(PYTHON) tests/bench/soak.py --minutes $(or $(MINUTES),30) --rate $(or $(RATE),2000)
 demo: ## install what is missing, build, and show the whole loop at work

@@ -5,10 +5,9 @@
 /* Of a column, class or category: also bounds what an error or a table has to show. */
 enum { NAME_MAX_BYTES = 1024, COUNT_MAX_ROWS_OF_BYTES = 4096 };
 
-int manifest_bad(const struct manifest *m, const char *what)
+void manifest__bad(const struct manifest *m, const char *what)
 {
-    return err_set(m->err, ERR_CODEC, NEXT_REJECT, "%s manifest: %s is missing or wrong", m->of,
-                   what);
+    err_set(m->err, ERR_CODEC, NEXT_REJECT, "%s manifest: %s is missing or wrong", m->of, what);
 }
 
 int manifest_string(const struct manifest *m, const struct json *obj, const char *key, char **ret)

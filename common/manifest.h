@@ -14,7 +14,9 @@ struct manifest {
     struct err *err;
 };
 
-int manifest_bad(const struct manifest *m, const char *what); /* -1 */
+/* -1; a macro, so that the analyzer sees it. */
+#define manifest_bad(m, what) (manifest__bad((m), (what)), -1)
+void manifest__bad(const struct manifest *m, const char *what);
 int manifest_string(const struct manifest *m, const struct json *obj, const char *key,
                     char **ret) WARN_UNUSED;
 int manifest_strings(const struct manifest *m, const struct json *array, const char *what,

@@ -36,7 +36,6 @@ void doctor_say(struct doctor *d, enum doctor_level level, const char *check, co
                 const char *fmt, ...)
 {
     static const char *const WORDS[] = {"ok", "warn", "BAD"};
-    CLEANUP(buf_fini) struct buf text = {0};
     char what[600];
     va_list ap;
     va_start(ap, fmt);

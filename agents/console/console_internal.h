@@ -29,6 +29,7 @@ struct console {
     struct store *view;
     bool view_in_tx, view_failed;
     int64_t view_rows;             /* of the transaction */
+    int64_t next_seq;              /* number of the next event */
     struct loop_timer *view_timer; /* looks whether a view that failed can be written again */
     int64_t view_look_ms;
     struct batch *batches; /* not yet acknowledged */

@@ -58,6 +58,22 @@ static void look_again(void *ctx)
     loop_timer_start(c->view_timer, c->view_look_ms);
 }
 
+/* Numbers rise over views, too: one that is made anew begins at the time in microseconds, beyond
+ * what any before has reached, so that who asks for events after a number misses none. */
+static int first_seq(struct console *c, struct err *err)
+{
+    struct stmt *s = NULL;
+    bool has_row = false;
+    if (store_prepare(c->view, "SELECT coalesce(max(seq), 0) FROM event", &s, err) ||
+        stmt_step(s, &has_row, err))
+        return -1;
+    c->next_seq = has_row ? stmt_int(s, 0) + 1 : 1;
+    stmt_reset(s);
+    if (c->next_seq == 1)
+        c->next_seq = agent_now_ms(c->a) * 1000;
+    return 0;
+}
+
 int view_open(struct console *c, struct err *err)
 {
     bool was_reset = false;
@@ -66,6 +82,8 @@ int view_open(struct console *c, struct err *err)
         return err_wrap(err, "open the view %s", path);
     if (was_reset)
         log_warn("view.rebuilt", "path=%s reason=damaged", path);
+    if (first_seq(c, err))
+        return err_wrap(err, "open the view %s", path);
     c->view_timer = loop_timer_new(agent_loop(c->a), look_again, c);
     return 0;
 }
@@ -135,7 +153,7 @@ void view_add(struct console *c, const struct event *ev)
 {
     struct stmt *s = prepare(c,
                              "INSERT OR IGNORE INTO event (topic, id, key, cause, correlation, "
-                             "time_us, record) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+                             "time_us, record, seq) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
                              true);
     if (!s)
         return;
@@ -149,6 +167,7 @@ void view_add(struct console *c, const struct event *ev)
     stmt_bind_str(s, 5, ev->correlation);
     stmt_bind_int(s, 6, ev->time_unix_us);
     stmt_bind_str(s, 7, text.data);
+    stmt_bind_int(s, 8, c->next_seq++);
     run(c, s);
 }
 

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import relearn_e2e
 from relearn_e2e import ROOT, Installation, pipeline, rows_of, run, wait, write_csv
 
 NAME = "auditor"
@@ -64,7 +63,7 @@ def it_explains_itself():
 
 
 def it_runs_beside_the_others():
-    relearn_e2e.BIN = tree / "build/bin"
+    it.programs = tree / "build/bin"
     _, url = it.start_extra(NAME, f"{NAME}-1")
     it.apply(pipeline("line"))
     event = it.publish("line", write_csv(it.data / "rows.csv", rows_of(400, 1)))

@@ -95,8 +95,8 @@ class Installation:
         self.read_anew()
 
     def read_anew(self):
-        """What console has told is forgotten: it numbers its events anew when its view was made anew."""
-        self.log, self.seq = [], 0
+        """What console has told is forgotten: after a bus that was killed, some of it may never have been."""
+        self.log, self.told, self.seq = [], set(), 0
 
     # ---- life
 
@@ -286,10 +286,13 @@ class Installation:
         """Events so far, in the order in which console has read them, whose record has these values."""
         while True:
             more = self.get("/v1/events", after=self.seq, limit=1000)
-            self.log += more
             if not more:
                 break
             self.seq = more[-1]["seq"]
+            for e in more:  # a view that was made anew tells everything again
+                if (e["topic"], e["id"]) not in self.told:
+                    self.told.add((e["topic"], e["id"]))
+                    self.log.append(e)
         return [
             e for e in self.log
             if (topic is None or e["topic"] == topic) and (key is None or e["key"] == key)

@@ -313,14 +313,15 @@ def a_training_is_taken_over_when_its_beats_stop():
         os.kill(it.supervisor, signal.SIGSTOP)  # so that it does not come back at once
         try:
             os.kill(pid, signal.SIGKILL)
-            held.await_beat(second, instance="train-other", attempt=2)
+            # on one share both may have begun at once, each as the first: then the other just goes on
+            held.await_beat(second, instance="train-other", **({"attempt": 2} if kind == "group" else {}))
         finally:
             os.kill(it.supervisor, signal.SIGCONT)
         wait(lambda: it.look()["train-1"]["restarts"], "train-1 noticed as dead")
         it.await_ready("train-1")
         held.finish({line: second})
         assert held.results(line)["instance"] == "train-other"
-        assert {b["attempt"] for b in held.beats(second)} == {1, 2}
+        assert {b["attempt"] for b in held.beats(second)} == {1, 2} or kind != "group"
         verified(it)
 
 

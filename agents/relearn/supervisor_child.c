@@ -128,17 +128,19 @@ static void on_timer(void *ctx)
 
 /* ---- the end of a process ---- */
 
-/* The end of its log, for whoever waits for it to come up. */
+/* The last line of its log, for whoever waits for it to come up. */
 static void log_tail(const struct child *c, struct buf *out)
 {
-    enum { TAIL_BYTES = 400 };
+    enum { TAIL_BYTES = 400 }; /* what an error has room for */
     CLEANUP(buf_fini) struct buf text = {0};
     struct err none = {0};
     if (fsx_read_file(c->log_file, (size_t)64 << 20, &text, &none) || !text.len)
         return;
     while (text.len && text.data[text.len - 1] == '\n')
         text.data[--text.len] = '\0';
-    buf_add_str(out, text.len > TAIL_BYTES ? text.data + text.len - TAIL_BYTES : text.data);
+    const char *line = strrchr(text.data, '\n');
+    size_t begin = line ? (size_t)(line + 1 - text.data) : 0, n = text.len - begin;
+    buf_add(out, text.data + begin, n < TAIL_BYTES ? n : TAIL_BYTES);
 }
 
 static void died(struct child *c, const struct job_result *r)

@@ -151,8 +151,7 @@ static int setup(void **state)
         &(struct sample_training){
             .line = "l", .classes = "no yes", .columns = "x:float", .rows = 8, .x = X, .y = Y});
     /* the same, with a snapshot behind it */
-    w->model->n_snapshots = 1;
-    w->model->snapshots = xcalloc(1, sizeof(char *));
+    w->model->n_snapshots = 1; /* there is room for one */
     w->model->snapshots[0] = xstrdup(w->snapshot->digest);
     assert_int_equal(model_put(&w->store, w->model, NULL, &err), 0);
     *state = w;

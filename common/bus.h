@@ -137,6 +137,7 @@ struct bus_topic_spec {
     bool compacted;
     int64_t retention_ms;      /* -1: for ever */
     int64_t max_message_bytes; /* 0: the cluster's default, not compared */
+    int min_in_sync;           /* at least; 0: the cluster's default, not compared */
 };
 int bus_create_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
                       int64_t timeout_ms,
@@ -147,5 +148,16 @@ int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *s
                      int64_t timeout_ms,
                      void (*on_difference)(void *ctx, const char *name, const char *what),
                      void *ctx, struct err *err) WARN_UNUSED;
+/* How well a cluster keeps a topic. */
+struct bus_topic_state {
+    int copies,
+        in_sync;     /* of the partition that has the fewest; copies 0: there is no such topic */
+    int min_in_sync; /* min.insync.replicas; 0: the cluster does not tell */
+    bool is_dated;   /* by the broker when it appends: bus_message's time is the broker's */
+};
+/* ret: one for each name.  *ret_brokers: how many the cluster has now. */
+int bus_topic_states(const struct bus_conf *conf, const char *const *names, size_t n,
+                     int64_t timeout_ms, struct bus_topic_state *ret, int *ret_brokers,
+                     struct err *err) WARN_UNUSED;
 
 #endif

@@ -96,7 +96,7 @@ static const char TIMESTAMPS[] = "LogAppendTime";
 
 static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err *err)
 {
-    char text[256], retention[32];
+    char text[256], number[32];
     rd_kafka_NewTopic_t *t =
         rd_kafka_NewTopic_new(s->name, s->partitions, s->replication, text, sizeof(text));
 
@@ -104,13 +104,17 @@ static rd_kafka_NewTopic_t *new_topic(const struct bus_topic_spec *s, struct err
         err_inval(err, "topic %s: %s", s->name, text);
         return NULL;
     }
-    snprintf(retention, sizeof(retention), "%" PRId64, s->retention_ms);
+    snprintf(number, sizeof(number), "%" PRId64, s->retention_ms);
     rd_kafka_NewTopic_set_config(t, "cleanup.policy", s->compacted ? "compact" : "delete");
-    rd_kafka_NewTopic_set_config(t, "retention.ms", retention);
+    rd_kafka_NewTopic_set_config(t, "retention.ms", number);
     rd_kafka_NewTopic_set_config(t, "message.timestamp.type", TIMESTAMPS);
     if (s->max_message_bytes > 0) {
-        snprintf(retention, sizeof(retention), "%" PRId64, s->max_message_bytes);
-        rd_kafka_NewTopic_set_config(t, "max.message.bytes", retention);
+        snprintf(number, sizeof(number), "%" PRId64, s->max_message_bytes);
+        rd_kafka_NewTopic_set_config(t, "max.message.bytes", number);
+    }
+    if (s->min_in_sync > 0) {
+        snprintf(number, sizeof(number), "%d", s->min_in_sync);
+        rd_kafka_NewTopic_set_config(t, "min.insync.replicas", number);
     }
     return t;
 }
@@ -217,6 +221,10 @@ struct difference {
     void (*fn)(void *ctx, const char *name, const char *what);
     void *ctx;
 };
+struct check {
+    const struct bus_topic_spec *specs;
+    const struct difference *d;
+};
 
 static void differ(const struct difference *d, const char *name, const char *fmt, ...) PRINTF(3, 4);
 static void differ(const struct difference *d, const char *name, const char *fmt, ...)
@@ -230,15 +238,21 @@ static void differ(const struct difference *d, const char *name, const char *fmt
     d->fn(d->ctx, name, what);
 }
 
+static const struct rd_kafka_metadata_topic *topic_in(const struct rd_kafka_metadata *md,
+                                                      const char *name)
+{
+    for (int i = 0; i < md->topic_cnt; i++) {
+        if (strcmp(md->topics[i].topic, name) == 0 && !md->topics[i].err)
+            return &md->topics[i];
+    }
+    return NULL;
+}
+
 static void check_shape(const struct rd_kafka_metadata *md, const struct bus_topic_spec *s,
                         const struct difference *d)
 {
-    const struct rd_kafka_metadata_topic *t = NULL;
+    const struct rd_kafka_metadata_topic *t = topic_in(md, s->name);
 
-    for (int i = 0; i < md->topic_cnt && !t; i++) {
-        if (strcmp(md->topics[i].topic, s->name) == 0 && !md->topics[i].err)
-            t = &md->topics[i];
-    }
     if (!t) {
         differ(d, s->name, "missing");
         return;
@@ -251,9 +265,20 @@ static void check_shape(const struct rd_kafka_metadata *md, const struct bus_top
                s->replication);
 }
 
-static void check_config(const rd_kafka_ConfigResource_t *r, const struct bus_topic_spec *s,
-                         const struct difference *d)
+static void check_least(const char *name, const char *value, int64_t least,
+                        const struct bus_topic_spec *s, const struct difference *d)
 {
+    int64_t is;
+
+    if (value && str_to_i64(value, &is) == 0 && is < least)
+        differ(d, s->name, "%s %s, should be %" PRId64 " or more", name, value, least);
+}
+
+static void check_config(const rd_kafka_ConfigResource_t *r, void *ctx, size_t k)
+{
+    const struct check *c = ctx;
+    const struct difference *d = c->d;
+    const struct bus_topic_spec *s = &c->specs[k];
     size_t n = 0;
     const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(r, &n);
     const char *policy = s->compacted ? "compact" : "delete";
@@ -264,13 +289,12 @@ static void check_config(const rd_kafka_ConfigResource_t *r, const struct bus_to
         const char *name = rd_kafka_ConfigEntry_name(list[i]);
         const char *value = rd_kafka_ConfigEntry_value(list[i]);
         const char *should = NULL;
-        int64_t most;
 
-        if (strcmp(name, "max.message.bytes") == 0 && value && str_to_i64(value, &most) == 0 &&
-            most < s->max_message_bytes)
-            differ(d, s->name, "%s %s, should be %" PRId64 " or more", name, value,
-                   s->max_message_bytes);
-        if (strcmp(name, "cleanup.policy") == 0)
+        if (strcmp(name, "max.message.bytes") == 0)
+            check_least(name, value, s->max_message_bytes, s, d);
+        else if (strcmp(name, "min.insync.replicas") == 0)
+            check_least(name, value, s->min_in_sync, s, d);
+        else if (strcmp(name, "cleanup.policy") == 0)
             should = policy;
         else if (strcmp(name, "message.timestamp.type") == 0)
             should = TIMESTAMPS;
@@ -281,8 +305,10 @@ static void check_config(const rd_kafka_ConfigResource_t *r, const struct bus_to
     }
 }
 
-static int check_configs(struct admin *a, const struct bus_topic_spec *specs, size_t n,
-                         const struct difference *d, struct err *err)
+/* Tells fn the settings of each topic that has any; k is its place among the names. */
+static int each_config(struct admin *a, const char *const *names, size_t n,
+                       void (*fn)(const rd_kafka_ConfigResource_t *r, void *ctx, size_t k),
+                       void *ctx, struct err *err)
 {
     rd_kafka_ConfigResource_t **ask = xcalloc(n + 1, sizeof(*ask));
     rd_kafka_AdminOptions_t *o = options(a, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
@@ -291,7 +317,7 @@ static int check_configs(struct admin *a, const struct bus_topic_spec *specs, si
     size_t n_got = 0;
 
     for (size_t i = 0; i < n; i++)
-        ask[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, specs[i].name);
+        ask[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, names[i]);
     rd_kafka_DescribeConfigs(a->rk, ask, n, o, a->q);
     rd_kafka_AdminOptions_destroy(o);
     ev = wait_result(a, err);
@@ -303,12 +329,26 @@ static int check_configs(struct admin *a, const struct bus_topic_spec *specs, si
                                                     &n_got);
     for (size_t i = 0; i < n_got; i++) {
         for (size_t k = 0; k < n; k++) {
-            if (strcmp(rd_kafka_ConfigResource_name(got[i]), specs[k].name) == 0)
-                check_config(got[i], &specs[k], d);
+            if (strcmp(rd_kafka_ConfigResource_name(got[i]), names[k]) == 0)
+                fn(got[i], ctx, k);
         }
     }
     rd_kafka_event_destroy(ev);
     return 0;
+}
+
+static int check_configs(struct admin *a, const struct bus_topic_spec *specs, size_t n,
+                         const struct difference *d, struct err *err)
+{
+    struct check c = {specs, d};
+    const char **names = xcalloc(n + 1, sizeof(*names));
+    int rc;
+
+    for (size_t i = 0; i < n; i++)
+        names[i] = specs[i].name;
+    rc = each_config(a, names, n, check_config, &c, err);
+    free_ptr(&names);
+    return rc;
 }
 
 int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *specs, size_t n,
@@ -330,4 +370,61 @@ int bus_check_topics(const struct bus_conf *conf, const struct bus_topic_spec *s
         check_shape(md, &specs[i], &d);
     rd_kafka_metadata_destroy(md);
     return n ? check_configs(&a, specs, n, &d, err) : 0;
+}
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+static void state_of_config(const rd_kafka_ConfigResource_t *r, void *ctx, size_t k)
+{
+    struct bus_topic_state *s = (struct bus_topic_state *)ctx + k;
+    size_t n = 0;
+    const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(r, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(list[i]);
+        const char *value = rd_kafka_ConfigEntry_value(list[i]);
+        int64_t least;
+
+        if (strcmp(name, "min.insync.replicas") == 0 && value && str_to_i64(value, &least) == 0 &&
+            least > 0 && least < INT32_MAX)
+            s->min_in_sync = (int)least;
+        else if (strcmp(name, "message.timestamp.type") == 0 && value)
+            s->is_dated = strcmp(value, TIMESTAMPS) == 0;
+    }
+}
+
+static void state_of_shape(const struct rd_kafka_metadata *md, const char *name,
+                           struct bus_topic_state *s)
+{
+    const struct rd_kafka_metadata_topic *t = topic_in(md, name);
+
+    for (int i = 0; t && i < t->partition_cnt; i++) {
+        const struct rd_kafka_metadata_partition *p = &t->partitions[i];
+
+        if (i == 0 || p->replica_cnt < s->copies)
+            s->copies = p->replica_cnt;
+        if (i == 0 || p->isr_cnt < s->in_sync)
+            s->in_sync = p->isr_cnt;
+    }
+}
+
+int bus_topic_states(const struct bus_conf *conf, const char *const *names, size_t n,
+                     int64_t timeout_ms, struct bus_topic_state *ret, int *ret_brokers,
+                     struct err *err)
+{
+    CLEANUP(admin_close) struct admin a = {0};
+    const struct rd_kafka_metadata *md;
+    rd_kafka_resp_err_t e;
+
+    memset(ret, 0, n * sizeof(*ret));
+    if (admin_open(&a, conf, n, timeout_ms, err))
+        return -1;
+    e = rd_kafka_metadata(a.rk, 1, NULL, &md, left_ms(&a));
+    if (e)
+        return bus__err(err, e, "metadata", NULL);
+    for (size_t i = 0; i < n; i++)
+        state_of_shape(md, names[i], &ret[i]);
+    *ret_brokers = md->broker_cnt;
+    rd_kafka_metadata_destroy(md);
+    return n ? each_config(&a, names, n, state_of_config, ret, err) : 0;
 }

@@ -23,10 +23,9 @@
 static const struct conf_option OPTIONS[] = {SITE_OPTIONS, {0}};
 
 enum {
-    CLOCK_MAX_MS = 2000, /* longer than an answer takes; deadlines and windows are in seconds */
-    NOFILE_MIN = 1024,   /* a client of a cluster has a descriptor for each broker, serve for each
-                            request */
-    LAG_MAX = 1000,      /* work that an agent has not answered yet */
+    NOFILE_MIN = 1024, /* a client of a cluster has a descriptor for each broker, serve for each
+                          request */
+    LAG_MAX = 1000,    /* work that an agent has not answered yet */
     TOPICS_WAIT_MS = 10000,
 };
 static const uint64_t FREE_BAD_BYTES = (uint64_t)64 << 20, /* a model and a snapshot */
@@ -36,7 +35,7 @@ void doctor_say(struct doctor *d, enum doctor_level level, const char *check, co
                 const char *fmt, ...)
 {
     static const char *const WORDS[] = {"ok", "warn", "BAD"};
-    char what[600];
+    char what[1200]; /* two topics of the longest names, and what is said of them */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(what, sizeof(what), fmt, ap);
@@ -52,6 +51,12 @@ void doctor_say(struct doctor *d, enum doctor_level level, const char *check, co
     printf("%-5s %-10s %s\n", WORDS[level], check, what);
     if (level != DOCTOR_OK && mend)
         printf("%-16s mend: %s\n", "", mend);
+}
+
+void doctor_found(void *doctor, enum doctor_level level, const char *check, const char *mend,
+                  const char *what)
+{
+    doctor_say(doctor, level, check, mend, "%s", what);
 }
 
 /* ---- store and disk ---- */

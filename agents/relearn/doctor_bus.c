@@ -91,6 +91,25 @@ static void check_topics(struct look *l, struct bus_conf *conf, int64_t wait_ms)
                    n, partitions);
 }
 
+/* How well its topics are kept, and by which clock their events are dated. */
+static void check_keeping(struct look *l, struct bus_conf *conf, const char *const *names, size_t n,
+                          int64_t wait_ms)
+{
+    struct bus_topic_state states[RECORD_COUNT];
+    struct topic_kept kept[RECORD_COUNT];
+    struct err err = {0};
+    int brokers = 0;
+    if (bus_topic_states(conf, names, n, wait_ms, states + 1, &brokers, &err)) {
+        doctor_say(l->d, DOCTOR_BAD, "copies", "relearn topics --check", "%s", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        kept[i] = (struct topic_kept){names[i], states[i + 1].copies, states[i + 1].in_sync,
+                                      states[i + 1].min_in_sync};
+    judge_topics(kept, n, brokers, l->d->site->brokers, doctor_found, l->d);
+    doctor_clock(l->d, conf, states, wait_ms);
+}
+
 static bool is_known(void *ctx)
 {
     return bus_cluster_id(((struct look *)ctx)->bus) != NULL;
@@ -119,6 +138,8 @@ static void look(struct look *l, struct bus_conf *conf, int64_t wait_ms)
         doctor_say(l->d, DOCTOR_BAD, "topics", make, "%s", err.msg);
     else
         check_topics(l, conf, wait_ms);
+    if (!bus_is_embedded(l->bus))
+        check_keeping(l, conf, names, n, wait_ms);
 }
 
 void doctor_bus(struct doctor *d, int64_t wait_ms)

@@ -32,7 +32,12 @@ static const struct row ROWS[RECORD_COUNT] = {
 struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitions, int replication,
                                  char *name, size_t name_size)
 {
-    enum { DAY_MS = 24 * 3600 * 1000, LARGEST_BYTES = 5000000 }; /* what the bus sends at most */
+    enum {
+        DAY_MS = 24 * 3600 * 1000,
+        LARGEST_BYTES = 5000000, /* what the bus sends at most */
+        KEPT_COPIES = 3, /* from here on what is acknowledged can outlive a broker, and one */
+        MIN_IN_SYNC = 2, /* may be away; of two copies it is either, and the cluster's say */
+    };
     const struct row *row = &ROWS[r];
     snprintf(name, name_size, "%s%s", prefix, record_topic(r));
     return (struct bus_topic_spec){
@@ -44,6 +49,7 @@ struct bus_topic_spec topic_spec(enum record r, const char *prefix, int partitio
         .compacted = row->compacted,
         .retention_ms = row->retention_days < 0 ? -1 : row->retention_days * DAY_MS,
         .max_message_bytes = row->holds_records ? LARGEST_BYTES : 0,
+        .min_in_sync = replication >= KEPT_COPIES ? MIN_IN_SYNC : 0,
     };
 }
 

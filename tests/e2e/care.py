@@ -222,6 +222,8 @@ def ails(*words, code=REFUSED):
 def doctor_finds_what_is_wrong_and_says_what_mends_it():
     said = relearn("doctor")
     assert said["well"] and {"brokers", "topics", "store", "clocks", "disk", "agents", "memory"} <= {f["check"] for f in said["findings"]}, said
+    kafka = [f["what"] for f in said["findings"] if f["check"] in ("copies", "clocks") and "broker" in f["what"]]
+    assert len(kafka) == (2 if KAFKA else 0), said  # how topics are kept, and the brokers' clock: cluster.py has more of it
     assert "0 things are wrong" in it.command("doctor").stdout
     what, mend = ails("--prefix", "nobody-")["topics"]
     assert "nobody-" in what and mend.startswith("relearn topics --brokers"), (what, mend)

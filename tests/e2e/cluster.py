@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """A Kafka of three brokers, with acks=all and min.insync.replicas=2: restarted one after the other, by SIGTERM and by kill -9, while
-clients predict and the line learns; then one is dead for good. And what an installation says of topics that do not fit.
+clients predict and the line learns; then one is dead for good. And what is said of topics that do not fit or are kept badly, and of
+a clock that is off.
 Starts its cluster by scripts/with-kafka, beside the one that other tests share.
 """
 # buses: kafka
 # time-limit: 300
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +22,8 @@ if not (FOLDER / str(BROKERS)).exists():
     words = ["--brokers", str(BROKERS), "--set", "min.insync.replicas=2", sys.executable, __file__, *sys.argv[1:]]
     os.execv(ROOT / "scripts/with-kafka", ["scripts/with-kafka", *words])
 
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402 (after the cluster is there)
+from confluent_kafka import Producer  # noqa: E402 (after the cluster is there)
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic  # noqa: E402
 
 from proof import Clients, verified  # noqa: E402
 from relearn_e2e import (  # noqa: E402
@@ -118,7 +122,53 @@ def topics_that_do_not_fit_are_named():
         few.close()
 
 
+def doctor(prefix):
+    """What `relearn doctor` says of the topics of that prefix: check -> (level, what, mend)."""
+    said = json.loads(it.command("doctor", "--json", "--brokers", KAFKA, "--prefix", prefix, check=False).stdout)
+    assert all(f["mend"] for f in said["findings"] if f["level"] != "ok"), said
+    found = [f for f in said["findings"] if f["check"] in ("copies", "topics") or (f["check"] == "clocks" and "broker" in f["what"])]
+    assert len({f["check"] for f in found}) == 3, said
+    return {f["check"]: (f["level"], f["what"], f["mend"]) for f in found}
+
+
+def ask_for_copies(topic, n):
+    setting = ConfigEntry("min.insync.replicas", str(n), incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[setting])
+    admin.incremental_alter_configs([change])[change].result(30)
+
+
+def doctor_says_what_may_be_lost_and_whose_clock_is_off():
+    kept, single = f"{it.prefix}kept.", f"{it.prefix}single."
+    for prefix, copies in ((kept, 3), (single, 1)):
+        it.command("topics", "--brokers", KAFKA, "--prefix", prefix, "--partitions", 2, "--replication", copies)
+    said = doctor(kept)
+    assert said["copies"][:2] == ("ok", "3 of each topic on 3 brokers, an acknowledgement waits for 2"), said
+    assert said["topics"][0] == "ok" and said["clocks"][:2] == ("ok", "no event yet that tells the brokers' clock"), said
+    plans = f"{kept}plans"
+    ask_for_copies(plans, 1)
+    level, what, mend = wait(lambda: (s := doctor(kept)["copies"])[0] != "ok" and s, "the setting seen")
+    assert level == "bad" and what.startswith(f"{plans}: what was acknowledged may be lost"), what
+    assert f"for t in {plans}; do" in mend and mend.endswith("--add-config min.insync.replicas=2; done"), mend
+    said = it.command("topics", "--check", "--brokers", KAFKA, "--prefix", kept, "--partitions", 2, "--replication", 3, check=False)
+    assert said.returncode == 1 and "min.insync.replicas 1, should be 2 or more" in said.stdout, said
+    ask_for_copies(plans, 2)
+    wait(lambda: doctor(kept)["copies"][0] == "ok", "doctor content again")
+    level, what, mend = doctor(single)["copies"]
+    assert level == "warn" and "one copy only" in what and "relearn topics --replication 3" in mend, (level, what, mend)
+    for ahead_s, verdict in ((-1, "ok"), (3600, "bad")):  # the writer's clock; the broker's is ours
+        at = datetime.now(timezone.utc) + timedelta(seconds=ahead_s)
+        producer = Producer({"bootstrap.servers": KAFKA, "log_level": 0})
+        producer.produce(plans, b"", key=b"line", headers=[("ce_time", at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode())])
+        assert producer.flush(30) == 0
+        level, what, mend = doctor(kept)["clocks"]
+        assert level == verdict and ("behind" in what) == (verdict == "bad"), (level, what, mend)
+    print(f"    {what}", flush=True)
+    level, what, _ = doctor(it.prefix)["clocks"]
+    assert level == "ok" and "date events as their writers do" in what, what
+
+
 CASES = [
+    doctor_says_what_may_be_lost_and_whose_clock_is_off,
     topics_that_do_not_fit_are_named,
     brokers_are_restarted_one_after_the_other,
     one_is_killed_for_good,

@@ -543,11 +543,17 @@ static void topic_that_is_missing_is_told(void **state)
                                         .partitions = 3,
                                         .replication = 1,
                                         .retention_ms = -1};
+    struct bus_topic_state state_of = {.copies = -1};
     struct told told = {0};
     struct err err = {0};
+    int brokers = 0;
 
     if (!test_cluster_is_real(f->cluster))
         fail_msg("needs a real Kafka");
+    assert_return_code(
+        bus_topic_states(&c, &spec.name, 1, RECORDER_WAIT_MS, &state_of, &brokers, &err), 0);
+    assert_int_equal(state_of.copies, 0);
+    assert_true(brokers > 0);
     if (bus_check_topics(&c, &spec, 1, RECORDER_WAIT_MS, on_told, &told, &err))
         fail_msg("%s", err.msg);
     assert_string_equal(told.text, "missing; ");

@@ -232,6 +232,29 @@ static void add_text(struct digest *d, const char *text)
     digest_add(d, text ? text : "-", strlen(text ? text : "-") + 1);
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Of events that outside producers write too, a key may have some on a partition that is not its
+ * own, and who reads every partition meets these sooner or later than the others: what counts is
+ * which there are.  What carries a base lies on one partition, in the order that chose the winners.
+ */
+static void add_ids(struct digest *d, enum record r, const struct event_list *list)
+{
+    bool is_chain =
+        r == RECORD_TRAINING_PLANNED || r == RECORD_GATE_DECIDED || r == RECORD_DEPLOYMENT_CHANGED;
+    const char **ids = xcalloc(list->n + 1, sizeof(*ids));
+    for (size_t i = 0; i < list->n; i++)
+        ids[i] = list->items[i]->id;
+    if (!is_chain)
+        qsort(ids, list->n, sizeof(*ids), by_text);
+    for (size_t i = 0; i < list->n; i++)
+        add_text(d, ids[i]);
+    free_ptr(&ids);
+}
+
 /* Returns how many events it is made of. */
 static int64_t digest_line(const struct line *l, struct digest *d)
 {
@@ -242,9 +265,10 @@ static int64_t digest_line(const struct line *l, struct digest *d)
     add_text(d, l->in_flight ? l->in_flight->id : NULL);
     add_text(d, l->pause ? l->pause->id : NULL);
     add_text(d, l->deployment ? l->deployment->id : NULL);
-    for (int r = 0; r < RECORD_COUNT; r++)
-        for (size_t i = 0; i < l->ev[r].n; i++, n++)
-            add_text(d, l->ev[r].items[i]->id);
+    for (int r = 0; r < RECORD_COUNT; r++) {
+        add_ids(d, (enum record)r, &l->ev[r]);
+        n += (int64_t)l->ev[r].n;
+    }
     return n;
 }
 

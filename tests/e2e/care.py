@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import fastavro
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from proof import verified
 from relearn_e2e import (
@@ -155,6 +157,28 @@ def gc_that_cannot_know_what_is_named_removes_nothing():
     assert not (it.data / "typo").exists()
     assert stored() == before, "nothing was removed"
     assert len(relearn("gc")["removed"]) >= len(left)
+
+
+def gc_refuses_when_the_log_has_lost_its_beginning():
+    """By retention on Kafka, on the embedded bus since the ring is full. What the lost events named is unknown."""
+    left = litter()
+    before, topic = stored(), f"{it.prefix}models"
+    assert relearn("gc", "--dry-run")["removed"], "as long as all of it is there"
+    if KAFKA:
+        admin = AdminClient({"bootstrap.servers": KAFKA, "log_level": 0})
+        ends = {m.partition(): m.offset() + 1 for m in it.raw("models")}
+        lost = [TopicPartition(topic, p, 1) for p in ends]
+        for done in admin.delete_records(lost).values():
+            done.result(30)
+    else:
+        big = (b"none", os.urandom(3_000_000), [], 0)
+        it.produce("models", [big] * 3, **{"message.max.bytes": 4_000_000})
+    for words in (["gc"], ["gc", "--dry-run"]):
+        said = relearn(*words, code=REFUSED)
+        assert f"the oldest events of {topic} [" in said and "it begins at offset" in said and "nothing is removed" in said, said
+    assert stored() == before
+    assert {e["name"] for e in relearn("gc", "--dry-run", "--anyway")["removed"]} and stored() == before
+    assert left <= before
 
 
 # ---- dead letters ------------------------------------------------------------------------------------------------------
@@ -399,7 +423,9 @@ def main():
             a_bus_that_is_killed_in_the_midst_of_the_work_loses_and_repeats_nothing,
             a_full_disk_stops_the_bus_and_room_starts_it_again,
             a_damaged_journal_is_refused_with_the_way_out,
-        ]), it)
+        ]) + [
+            gc_refuses_when_the_log_has_lost_its_beginning,  # the last one: its installation is a wreck then
+        ], it)
 
 
 if __name__ == "__main__":

@@ -80,9 +80,12 @@ static int64_t seen_of(const struct agent *a, const char *seen, const char *topi
         const char *end = strchr(at, ',');
         size_t n = end ? (size_t)(end - at) : strlen(at);
         if (n > topic_n + 1 && strncmp(at, topic, topic_n) == 0 && at[topic_n] == '=') {
-            char number[24];
+            char number[24] = "";
             int64_t v = 0;
-            snprintf(number, sizeof(number), "%.*s", (int)(n - topic_n - 1), at + topic_n + 1);
+            n -= topic_n + 1;
+            if (n >= sizeof(number))
+                return -1;
+            memcpy(number, at + topic_n + 1, n);
             return str_to_i64(number, &v) ? -1 : v;
         }
         at = end ? end + 1 : NULL;
@@ -218,7 +221,7 @@ static int produce(struct agent *a, const struct envelope *e, const void *rec, b
         return err_wrap(err, "encode %s", record_str(e->record));
     struct header_set h = {0};
     headers_of(a, e, &h);
-    CLEANUP_FREE char *topic = xasprintf("%s%s", a->prefix, record_topic(e->record));
+    CLEANUP_FREE char *topic = xconcat(a->prefix, record_topic(e->record), "");
     struct slice bytes = rec ? buf_slice(&value) : (struct slice){0};
     int rc = (is_bulk ? bus_produce_bulk : bus_produce)(a->bus, topic, -1, slice_str(e->key), bytes,
                                                         h.items, h.n, fn, ctx, err);

@@ -13,7 +13,7 @@ static const double BUCKETS_MS[] = {0.5, 1,   2,    5,    10,   20,    50,   100
 
 static struct metric_cell *cell(struct agent *a, char kind, const char *name, const char *labels)
 {
-    CLEANUP_FREE char *key = xasprintf("%s{%s}", name, labels ? labels : "");
+    CLEANUP_FREE char *key = xconcat(name, "{", labels ? labels : "");
     struct metric_cell *c = NULL;
     HASH_FIND_STR(a->metrics, key, c);
     if (!c) {
@@ -39,7 +39,7 @@ double agent_counted(struct agent *a, const char *name, const char *labels)
 
 void agent_observe_ms(struct agent *a, const char *name, const char *topic, double ms)
 {
-    CLEANUP_FREE char *labels = topic ? xasprintf("topic=\"%s\"", topic) : NULL;
+    CLEANUP_FREE char *labels = topic ? xconcat("topic=\"", topic, "\"") : NULL;
     struct metric_cell *c = cell(a, 'h', name, labels);
     size_t i = 0;
     while (i < ARRAY_LEN(BUCKETS_MS) && ms > BUCKETS_MS[i])

@@ -53,7 +53,10 @@ void digest__hex(const unsigned char *p, size_t n, char *out)
 
 static bool is_hex(const char *s, size_t n)
 {
-    return strlen(s) == n && strspn(s, "0123456789abcdef") == n;
+    for (size_t i = 0; i < n; i++)
+        if (!(s[i] >= '0' && s[i] <= '9') && !(s[i] >= 'a' && s[i] <= 'f'))
+            return false;
+    return s[n] == '\0';
 }
 
 struct digest *digest_new(void)
@@ -178,11 +181,16 @@ void id_random(char out[ID_SIZE])
 
 bool id_is_valid(const char *s)
 {
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/-";
-    size_t n = s ? strnlen(s, ID_MAX_CHARS + 1) : 0;
+    size_t n = 0;
 
-    return n > 0 && n <= ID_MAX_CHARS && strspn(s, allowed) == n;
+    for (; s && s[n] && n <= ID_MAX_CHARS; n++) {
+        char c = s[n];
+
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '.' && c <= ':') &&
+            c != '_' && c != '-')
+            return false; /* from '.' to ':' there are '/' and the digits */
+    }
+    return n > 0 && n <= ID_MAX_CHARS;
 }
 
 /* Our own ids are used as they are, so that a trace is found by its event; those of others, and

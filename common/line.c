@@ -36,20 +36,28 @@ static struct entry *entry_find(struct entry *head, const char *key)
 /* The first one under a key stays. */
 static bool entry_add(struct entry **head, const char *key, const struct event *ev)
 {
-    if (!key || entry_find(*head, key))
+    if (!key)
         return false;
-    struct entry *e = xcalloc(1, sizeof(*e));
+    unsigned hash;
+    size_t n = strlen(key);
+    struct entry *e = NULL;
+    HASH_VALUE(key, n, hash);
+    HASH_FIND_BYHASHVALUE(hh, *head, key, n, hash, e);
+    if (e)
+        return false;
+    e = xcalloc(1, sizeof(*e));
     e->key = key;
     e->ev = ev;
-    HASH_ADD_KEYPTR(hh, *head, e->key, strlen(e->key), e);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, *head, e->key, n, hash, e);
     return true;
 }
 
 static void entries_free(struct entry **head)
 {
-    struct entry *e, *next;
-    HASH_ITER (hh, *head, e, next) {
-        HASH_DEL(*head, e);
+    struct entry *e = *head, *next;
+    HASH_CLEAR(hh, *head); /* the list that runs through them stays */
+    for (; e; e = next) {
+        next = e->hh.next;
         free_ptr(&e->own_key);
         free_ptr(&e);
     }
@@ -167,12 +175,11 @@ bool line_fold(struct line *l, struct event *ev)
 {
     BUG_ON(!ev->rec || !ev->id || ev->type <= RECORD_NONE || ev->type >= RECORD_COUNT);
     struct line_index *x = l->index;
-    if (entry_find(x->seen[ev->type], ev->id)) {
+    if (!entry_add(&x->seen[ev->type], ev->id, ev)) {
         event_free(ev);
         return false;
     }
     l->version++;
-    entry_add(&x->seen[ev->type], ev->id, ev);
     if (!fold_accepts(l, ev)) {
         struct entry *e = entry_find(x->seen[ev->type], ev->id);
         HASH_DEL(x->seen[ev->type], e);
@@ -197,8 +204,12 @@ bool line_has(const struct line *l, enum record r, const char *id)
 
 bool line_is_void(const struct line *l, const char *id)
 {
+    unsigned hash;
+    size_t n = id ? strlen(id) : 0;
+    HASH_VALUE(id, n, hash); /* once, not for each topic */
     for (int r = 0; r < RECORD_COUNT; r++) {
-        const struct entry *e = entry_find(l->index->seen[r], id);
+        const struct entry *e = NULL;
+        HASH_FIND_BYHASHVALUE(hh, l->index->seen[r], id, n, hash, e);
         if (e && !e->ev)
             return true;
     }

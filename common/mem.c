@@ -95,6 +95,17 @@ char *xasprintf(const char *fmt, ...)
     return text;
 }
 
+char *xconcat(const char *a, const char *b, const char *c)
+{
+    size_t a_n = strlen(a), b_n = strlen(b), c_n = strlen(c);
+    char *text = xmalloc(a_n + b_n + c_n + 1);
+
+    memcpy(text, a, a_n);
+    memcpy(text + a_n, b, b_n);
+    memcpy(text + a_n + b_n, c, c_n + 1);
+    return text;
+}
+
 void free_ptr(void *pp)
 {
     void **p = pp;
@@ -118,37 +129,52 @@ struct arena_block {
     _Alignas(ARENA_ALIGN_BYTES) char data[];
 };
 
-static struct arena_block *arena_grow(struct arena *a, size_t size_bytes)
+static struct arena_block *arena_block_new(struct arena *a, size_t block_bytes)
 {
-    size_t block_bytes = a->head ? a->head->size_bytes * 2 : ARENA_FIRST_BYTES;
-    struct arena_block *block;
+    struct arena_block *block = xcalloc(1, sizeof(*block) + block_bytes);
 
-    if (block_bytes > ARENA_BLOCK_MAX_BYTES)
-        block_bytes = ARENA_BLOCK_MAX_BYTES;
-    if (block_bytes < size_bytes)
-        block_bytes = size_bytes;
-    block = xcalloc(1, sizeof(*block) + block_bytes);
     block->size_bytes = block_bytes;
     block->next = a->head;
     a->head = block;
     return block;
 }
 
-void *arena_alloc(struct arena *a, size_t size_bytes)
+static struct arena_block *arena_grow(struct arena *a, size_t size_bytes)
+{
+    size_t block_bytes = a->head ? a->head->size_bytes * 2 : ARENA_FIRST_BYTES;
+
+    if (block_bytes > ARENA_BLOCK_MAX_BYTES)
+        block_bytes = ARENA_BLOCK_MAX_BYTES;
+    if (block_bytes < size_bytes)
+        block_bytes = size_bytes;
+    return arena_block_new(a, block_bytes);
+}
+
+void arena_reserve(struct arena *a, size_t size_bytes)
+{
+    if (!a->head && size_bytes > 0 && size_bytes <= ARENA_BLOCK_MAX_BYTES)
+        arena_block_new(a, size_bytes);
+}
+
+static void *arena_take(struct arena *a, size_t size_bytes, size_t align_bytes)
 {
     struct arena_block *block = a->head;
-    void *p;
+    size_t at = block ? (block->used_bytes + align_bytes - 1) & ~(align_bytes - 1) : 0;
 
+    if (!block || at > block->size_bytes || block->size_bytes - at < size_bytes) {
+        block = arena_grow(a, size_bytes);
+        at = 0;
+    }
+    a->used_bytes += at + size_bytes - block->used_bytes;
+    block->used_bytes = at + size_bytes;
+    return block->data + at;
+}
+
+void *arena_alloc(struct arena *a, size_t size_bytes)
+{
     if (size_bytes > SIZE_MAX / 2)
         out_of_memory(1, size_bytes);
-    size_bytes = size_bytes ? size_bytes : 1;
-    size_bytes = (size_bytes + ARENA_ALIGN_BYTES - 1) & ~(size_t)(ARENA_ALIGN_BYTES - 1);
-    if (!block || block->size_bytes - block->used_bytes < size_bytes)
-        block = arena_grow(a, size_bytes);
-    p = block->data + block->used_bytes;
-    block->used_bytes += size_bytes;
-    a->used_bytes += size_bytes;
-    return p;
+    return arena_take(a, size_bytes ? size_bytes : 1, ARENA_ALIGN_BYTES);
 }
 
 char *arena_strdup(struct arena *a, const char *s)
@@ -156,9 +182,14 @@ char *arena_strdup(struct arena *a, const char *s)
     return s ? arena_strndup(a, s, strlen(s)) : NULL;
 }
 
+/* Texts lie side by side: half of what an event holds would be gaps. */
 char *arena_strndup(struct arena *a, const char *s, size_t n)
 {
-    char *copy = arena_alloc(a, n + 1);
+    char *copy;
+
+    if (n > SIZE_MAX / 2)
+        out_of_memory(1, n);
+    copy = arena_take(a, n + 1, 1);
 
     if (n)
         memcpy(copy, s, n);
@@ -176,18 +207,22 @@ void *arena_memdup(struct arena *a, const void *p, size_t n)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+    char usual[256], *text; /* most texts fit, and are made once */
     va_list ap, again;
-    char *text;
     int n;
 
     va_start(ap, fmt);
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(usual, sizeof(usual), fmt, ap);
     va_end(ap);
     if (n < 0)
         out_of_memory(1, strlen(fmt));
-    text = arena_alloc(a, (size_t)n + 1);
-    vsnprintf(text, (size_t)n + 1, fmt, again);
+    if ((size_t)n < sizeof(usual)) {
+        text = arena_strndup(a, usual, (size_t)n);
+    } else {
+        text = arena_alloc(a, (size_t)n + 1);
+        vsnprintf(text, (size_t)n + 1, fmt, again);
+    }
     va_end(again);
     return text;
 }

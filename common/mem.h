@@ -15,16 +15,21 @@ char *xstrdup(const char *s) __attribute__((malloc));            /* NULL gives N
 char *xstrndup(const char *s, size_t n) __attribute__((malloc)); /* adds the NUL */
 void *xmemdup(const void *p, size_t n) __attribute__((malloc));
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2) __attribute__((malloc));
+/* The three one after another: a fifth of what xasprintf takes, for keys made per event. */
+char *xconcat(const char *a, const char *b, const char *c) __attribute__((malloc));
 void free_ptr(void *pp); /* for CLEANUP: frees *(void **)pp */
 #define CLEANUP_FREE CLEANUP(free_ptr)
 
 /* Arena: many small allocations, one free.  {0} is a valid empty arena.  Memory is zeroed and
- * 16-aligned. */
+ * 16-aligned, but for texts. */
 struct arena_block;
 struct arena {
     struct arena_block *head;
     size_t used_bytes; /* total handed out */
 };
+/* An empty arena begins with so much, in one piece: for what is kept long and whose size is known.
+ */
+void arena_reserve(struct arena *a, size_t size_bytes);
 void *arena_alloc(struct arena *a, size_t size_bytes);
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
 char *arena_strndup(struct arena *a, const char *s, size_t n);

@@ -90,12 +90,15 @@ struct sim_part {
 struct sim_append {
     enum record record;
     int partition; /* -1: by key */
+    bool is_kept;  /* key, value and headers are in the history's arena, NUL behind them */
     struct slice key, value;
     const struct bus_header *headers;
     size_t n_headers;
     int proc, life;
 };
 struct sim_entry *sim_append(const struct sim_append *a);
+const char *sim_topic(enum record r);
+struct bus_header sim_keep_header(const struct bus_header *h);
 struct sim_entry *sim_first(enum record r, const void *rec, const char *id, const char *key);
 void sim_bus_wake(enum record r, int partition); /* somebody may have something to read */
 void sim_log_free(void);
@@ -224,7 +227,6 @@ extern struct sim_stats sim_stats;
 /* Returns NULL, or what was wrong. */
 const char *sim_run(const struct sim_plan *p, enum sim_mutant mutant, int verbose);
 bool sim_is_bad_model(const char *digest); /* no instance of serve can load it */
-void sim_data_remove(void);                /* at the end */
 void sim_wrong(const char *fmt, ...) PRINTF(1, 2);
 void sim_trace(const char *fmt, ...) PRINTF(1, 2);
 
@@ -235,12 +237,14 @@ void sim_group_silent(struct sim_proc *p);     /* from now on, for a while */
 int64_t sim_committed(const char *agent, enum record r, int partition); /* -1: none */
 bool sim_is_unread(enum record r);
 size_t sim_sending(size_t by_topic[SIM_TOPICS]); /* on their way to the log */
-/* sim_artifact.c, sim_store.c, sim_job.c, sim_codec.c */
+/* sim_artifact.c, sim_store.c, sim_files.c, sim_job.c, sim_codec.c */
 bool sim_artifact_has(const char *digest);
 void sim_artifact_reset(void);
 void sim_store_reset(void);
 void sim_store_crash(const char *instance,
                      int how); /* 0 kept, 1 deleted, 2 damaged, 3 loses its end */
+bool sim_file(const char *path, struct slice *ret); /* borrows; false: there is none */
+void sim_files_reset(void);
 void sim_job_reset(void);
 size_t sim_jobs_running(void);
 const void *sim_decode(enum record r, struct slice value);

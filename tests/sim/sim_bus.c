@@ -136,10 +136,7 @@ static void on_fetch(void *ctx)
     if (is_reading(b, c) && c->next >= end && c->told_end != end) {
         c->told_end = end;
         if (b->cb.on_end)
-            b->cb.on_end(b->cb.ctx,
-                         log->n ? log->items[0]->m->topic
-                                : arena_printf(&sim.arena, "relearn.%s", record_topic(f->record)),
-                         f->partition, end);
+            b->cb.on_end(b->cb.ctx, sim_topic(f->record), f->partition, end);
     }
     if (!b->is_closing && b->cb.on_turn)
         b->cb.on_turn(b->cb.ctx);

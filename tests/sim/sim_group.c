@@ -153,9 +153,7 @@ static void on_assigned(void *ctx)
     int to = from + parts / members + (me < parts % members ? 1 : 0);
     for (int r = 1; r < SIM_TOPICS; r++)
         for (int p = from; b->subscribed[r] && p < to; p++)
-            list[n++] = (struct bus_position){
-                arena_printf(&sim.arena, "relearn.%s", record_topic((enum record)r)), p,
-                BUS_OFFSET_COMMITTED};
+            list[n++] = (struct bus_position){sim_topic((enum record)r), p, BUS_OFFSET_COMMITTED};
     b->assigned_at = b->generation = g->stable;
     b->cb.on_assigned(b->cb.ctx, list, n);
 }

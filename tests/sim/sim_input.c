@@ -12,11 +12,25 @@ static const char *name_of(const char *prefix, const struct sim_item *it)
     return arena_printf(&sim.arena, "%s-%u", prefix, (unsigned)it->id);
 }
 
+/* "<name>.<i>" for a few hundred a history. */
+static const char *numbered(const char *name, uint32_t i)
+{
+    size_t n = strlen(name);
+    char *text = arena_alloc(&sim.arena, n + 4);
+    BUG_ON(i >= 100);
+    memcpy(text, name, n);
+    text[n++] = '.';
+    if (i >= 10)
+        text[n++] = (char)('0' + i / 10);
+    text[n] = (char)('0' + i % 10);
+    return text;
+}
+
 static const char *line_of(uint32_t n)
 {
-    if (sim.plan->lines == 1)
-        return "p";
-    return arena_printf(&sim.arena, "p/s%u", (unsigned)(n % (uint32_t)sim.plan->lines));
+    static const char *const LINES[] = {"p/s0", "p/s1", "p/s2", "p/s3"};
+    BUG_ON((size_t)sim.plan->lines > ARRAY_LEN(LINES));
+    return sim.plan->lines == 1 ? "p" : LINES[n % (uint32_t)sim.plan->lines];
 }
 
 static int64_t now_ms(void)
@@ -135,13 +149,13 @@ static void ask(void *ctx)
     const struct asking *q = ctx;
     struct sim_proc *p = server(q->it->a + q->i);
     const char *line = line_of(q->it->b + q->i);
-    const char *id = arena_printf(&sim.arena, "%s.%u", name_of("q", q->it), (unsigned)q->i);
     if (!p)
         return;
     struct serve *sv = agent_self(p->agent);
     const struct served *s = sv->lines ? lines_find(sv->lines, line) : NULL;
     if (!s || !s->now)
         return;
+    const char *id = numbered(name_of("q", q->it), q->i);
     int at = route_choose(s->now->shares, s->now->n, line, id, strlen(id));
     if (at < 0)
         return;
@@ -187,15 +201,14 @@ static void label(const struct sim_item *it)
     if (!n)
         return;
     const struct sim_item *burst = &sim.plan->items[bursts[it->a % n]];
+    const char *asked = name_of("q", burst), *said = name_of("label", it);
     for (uint32_t i = 0; i < 1 + burst->c % AT_MOST; i++) {
-        struct label_observed rec = {
-            .line = line_of(burst->b + i),
-            .prediction = arena_printf(&sim.arena, "%s.%u", name_of("q", burst), (unsigned)i),
-            .value = "1",
-            .by = "sim",
-            .observed_unix_ms = now_ms()};
-        sim_first(RECORD_LABEL_OBSERVED, &rec,
-                  arena_printf(&sim.arena, "%s.%u", name_of("label", it), (unsigned)i), rec.line);
+        struct label_observed rec = {.line = line_of(burst->b + i),
+                                     .prediction = numbered(asked, i),
+                                     .value = "1",
+                                     .by = "sim",
+                                     .observed_unix_ms = now_ms()};
+        sim_first(RECORD_LABEL_OBSERVED, &rec, numbered(said, i), rec.line);
     }
 }
 

@@ -9,11 +9,10 @@
 
 #include "agents/train/order.h"
 #include "agents/train/trainer.h"
-#include "common/fsx.h"
 #include "common/mem.h"
 #include "tests/sim/sim.h"
 
-enum { JOBS_MAX = 64, ORDER_MAX_BYTES = 1 << 20, FIRST_PID = 100000 };
+enum { JOBS_MAX = 64, FIRST_PID = 100000 };
 enum child_end { END_CANDIDATE = 0, END_FAILED, END_RETRY, END_DIES, END_HANGS };
 
 struct job {
@@ -204,12 +203,12 @@ static void on_limit(void *ctx)
 
 static int read_order(struct job *j, const char *path, struct err *err)
 {
-    CLEANUP(buf_fini) struct buf text = {0};
+    struct slice text;
     struct json *json;
     int rc;
-    if (fsx_read_file(path, ORDER_MAX_BYTES, &text, err))
-        return -1;
-    json = json_parse(buf_slice(&text), "order", err);
+    if (!sim_file(path, &text))
+        return err_io(err, "sim: no order at %s", path);
+    json = json_parse(text, "order", err);
     rc = json ? order_from_json(json, &j->arena, &j->order, err) : -1;
     json_free(json);
     return rc;

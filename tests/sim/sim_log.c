@@ -4,29 +4,43 @@
 #include "common/bus.h"
 #include "tests/sim/sim.h"
 
+const char *sim_topic(enum record r)
+{
+    static char names[SIM_TOPICS][40];
+    if (!names[r][0])
+        snprintf(names[r], sizeof(names[r]), "relearn.%s", record_topic(r));
+    return names[r];
+}
+
 static const char *header(const struct bus_message *m, const char *name)
 {
     for (size_t i = 0; i < m->n_headers; i++)
         if (strcmp(m->headers[i].name, name) == 0)
-            return arena_strndup(&sim.arena, m->headers[i].value, m->headers[i].n);
+            return m->headers[i].value;
     return NULL;
+}
+
+struct bus_header sim_keep_header(const struct bus_header *h)
+{
+    return (struct bus_header){arena_strdup(&sim.arena, h->name),
+                               arena_strndup(&sim.arena, h->value, h->n), h->n};
 }
 
 static struct bus_message *copy_message(const struct sim_append *a, int partition, int64_t offset)
 {
     struct bus_message *m = arena_alloc(&sim.arena, sizeof(*m));
-    m->topic = arena_printf(&sim.arena, "relearn.%s", record_topic(a->record));
+    m->topic = sim_topic(a->record);
     m->partition = partition;
     m->offset = offset;
     m->timestamp_ms = (SIM_UNIX_BASE_US + sim.now_us) / SIM_MS;
-    m->key = arena_memdup(&sim.arena, a->key.p ? a->key.p : "", a->key.n);
+    m->key = a->is_kept ? a->key.p : arena_strndup(&sim.arena, a->key.p, a->key.n);
     m->key_n = a->key.n;
-    m->value = a->value.p ? arena_memdup(&sim.arena, a->value.p, a->value.n) : NULL;
+    m->value =
+        a->value.p && !a->is_kept ? arena_memdup(&sim.arena, a->value.p, a->value.n) : a->value.p;
     m->value_n = a->value.n;
-    for (size_t i = 0; i < a->n_headers && i < BUS_MAX_HEADERS; i++)
-        m->headers[m->n_headers++] = (struct bus_header){
-            arena_strdup(&sim.arena, a->headers[i].name),
-            arena_memdup(&sim.arena, a->headers[i].value, a->headers[i].n), a->headers[i].n};
+    m->n_headers = a->n_headers < BUS_MAX_HEADERS ? a->n_headers : BUS_MAX_HEADERS;
+    for (size_t i = 0; i < m->n_headers; i++)
+        m->headers[i] = a->is_kept ? a->headers[i] : sim_keep_header(&a->headers[i]);
     return m;
 }
 
@@ -41,7 +55,7 @@ static struct sim_entry *entry_of(const struct sim_append *a, struct bus_message
                             .id = header(m, "ce_id"),
                             .cause = header(m, "ce_causationid"),
                             .seen = header(m, "ce_seen"),
-                            .key = arena_strndup(&sim.arena, m->key, m->key_n),
+                            .key = m->key,
                             .proc = a->proc,
                             .life = a->life,
                             .at_us = sim.now_us,

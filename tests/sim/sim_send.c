@@ -145,13 +145,12 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
     s->ctx = ctx;
     s->partition = partition;
     for (size_t i = 0; i < n_headers; i++)
-        s->headers[i] = (struct bus_header){
-            arena_strdup(&sim.arena, headers[i].name),
-            arena_memdup(&sim.arena, headers[i].value, headers[i].n), headers[i].n};
+        s->headers[i] = sim_keep_header(&headers[i]);
     s->a = (struct sim_append){
         .record = r,
         .partition = partition,
-        .key = {arena_memdup(&sim.arena, key.p ? key.p : "", key.n), key.n},
+        .is_kept = true,
+        .key = {arena_strndup(&sim.arena, key.p, key.n), key.n},
         .value = {value.p ? arena_memdup(&sim.arena, value.p, value.n) : NULL, value.n},
         .headers = s->headers,
         .n_headers = n_headers,

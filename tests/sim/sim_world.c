@@ -1,7 +1,6 @@
 /* Processes: started, killed, stopped; and one history from its first declaration to its rest. */
 #include <stdarg.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agents/deploy/deploy.h"
 #include "agents/evaluate/evaluate.h"
@@ -12,7 +11,6 @@
 #include "agents/serve/serve.h"
 #include "agents/train/train.h"
 #include "common/agent_internal.h"
-#include "common/fsx.h"
 #include "common/mem.h"
 #include "tests/sim/sim.h"
 
@@ -66,22 +64,6 @@ bool sim_chance(struct sim_proc *p, int per_mille)
 
 /* ---- life of one ---- */
 
-static const char *data_dir(void)
-{
-    static char path[64];
-    if (!path[0]) /* in memory, where there is such a place */
-        snprintf(path, sizeof(path), "%s/relearn-sim.%d",
-                 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", (int)getpid());
-    return path;
-}
-
-void sim_data_remove(void)
-{
-    struct err err = {0};
-    if (fsx_remove_tree(data_dir(), &err))
-        fprintf(stderr, "sim: %s\n", err.msg);
-}
-
 static const struct agent_spec *spec_of(const struct sim_proc *p)
 {
     static struct agent_spec early[SIM_AGENTS];
@@ -107,7 +89,7 @@ void sim_proc_start(struct sim_proc *p)
     argv[argc++] = arena_printf(&sim.arena, "relearn-%s", p->spec->name);
     argv[argc++] = arena_strdup(&sim.arena, "--brokers=sim");
     argv[argc++] = arena_printf(&sim.arena, "--instance=%s", p->name);
-    argv[argc++] = arena_printf(&sim.arena, "--data=%s", data_dir());
+    argv[argc++] = arena_strdup(&sim.arena, "--data=/sim"); /* sim_files.c */
     argv[argc++] =
         arena_strdup(&sim.arena, sim.verbose > 1 ? "--log-level=debug" : "--log-level=error");
     if (p->shares)
@@ -225,25 +207,8 @@ static void on_item(void *ctx)
     sim_item_do(it);
 }
 
-/* Made before the first history, so that it is like the others. */
-static void make_key(void)
-{
-    static bool is_made;
-    CLEANUP_FREE char *folder = fsx_join(data_dir(), "keys");
-    CLEANUP_FREE char *path = fsx_join(folder, "train.key");
-    struct sign_key *key = NULL;
-    struct err err = {0};
-    if (is_made)
-        return;
-    is_made = true;
-    if (fsx_mkdirs(folder, &err) || sign_key_load(path, &key, &err))
-        sim_wrong("%s", err.msg);
-    sign_key_free(key);
-}
-
 static void begin(const struct sim_plan *plan)
 {
-    make_key();
     sim_bus_reset();
     sim_artifact_reset();
     sim_store_reset();
@@ -327,6 +292,7 @@ static void finish(void)
     sim_bus_reset();
     sim_artifact_reset();
     sim_store_reset();
+    sim_files_reset();
     sim_codec_reset();
     sim_log_free();
     arena_fini(&sim.arena);

@@ -350,7 +350,7 @@ static void on_moved(void *ctx, const struct err *err, int partition, int64_t of
     if (err)
         log_error("event.not_moved", "topic=%s partition=%d offset=%lld error=%s", m->in->topic,
                   m->partition, (long long)m->offset, err->msg);
-    if (err && err->next == NEXT_RETRY) {
+    if (err && err->next != NEXT_REJECT) {
         a->moving++; /* nothing is flushed on the way out, be it this one or one that was asked for
                       */
         if (!a->is_stopping && !a->was_killed)

@@ -1,6 +1,6 @@
-/* What an agent makes of events that come in another order, or from a cache that is damaged, or
- * with headers that are wrong: the same fold, which GET /fold tells in one number, and answers that
- * are well formed.  On a bus in memory. */
+/* What an agent makes of events that come in another order or with headers that are wrong, and of a
+ * client that gives up: the same fold, which GET /fold tells in one number, and answers that are
+ * well formed and of which none is missing.  On a bus in memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -291,6 +291,43 @@ static void traceparent_goes_on_only_if_it_is_one(void **state)
     }
 }
 
+static bool has_ended(void *ctx)
+{
+    fake_bus_step();
+    return agent_exit_code(((struct bench *)ctx)->agent) != 0;
+}
+
+/* librdkafka's idempotent producer may end for good.  The process ends then, and what it had not
+ * delivered, an answer, a dead letter, a stray on its way, is done by the next one, once. */
+static void what_a_client_that_gave_up_had_on_its_way_is_done_by_the_next_process(void **state)
+{
+    struct bench *b = *state;
+    make_log();
+    bench_start(b, &ANSWERER, NULL);
+    bench_wait_ready(b);
+    for (int i = 0; i < 3; i++) {
+        bench_settle(b);
+        fake_bus_faults.give_up = 1;
+        if (i == 0)
+            alert(b, HOME, "answer", NULL);
+        else if (i == 1)
+            fake_bus_append("relearn.drift", HOME, slice_str(LINE), slice_str("no Avro"), NULL, 0);
+        else
+            alert(b, AWAY, "stray", NULL);
+        bench_wait(b, has_ended, b);
+        assert_int_equal(agent_exit_code(b->agent), 1);
+        assert_int_equal(fake_bus_faults.give_up, 0);
+        bench_kill(b);
+        loop_turn(b->loop, 0);
+        bench_start(b, &ANSWERER, NULL); /* with the state folder of the one before */
+        bench_wait_ready(b);
+    }
+    bench_settle(b);
+    assert_int_equal(fake_bus_end("relearn.plans", HOME), 2);
+    assert_int_equal(fake_bus_end("relearn.deadletters", 0), 1);
+    assert_int_equal(fake_bus_end("relearn.drift", HOME), 3); /* the stray went home once */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -298,6 +335,7 @@ int main(void)
         T(fold_is_the_same_in_whatever_order_partitions_come),
         T(fold_of_another_log_is_another),
         T(traceparent_goes_on_only_if_it_is_one),
+        T(what_a_client_that_gave_up_had_on_its_way_is_done_by_the_next_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ enum {
     API_OFFSET_FETCH = 9,
     NOT_COORDINATOR = 16,
     NOT_ENOUGH_REPLICAS = 19,
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45,
     BIG_BYTES = 6 << 20
 };
 
@@ -129,6 +131,105 @@ static void refused_batch_is_tried_again_in_silence(void **state)
     recorder_wait_delivered(&f->a, 10);
     recorder_wait_messages(&f->a, 10);
     assert_int_equal(f->a.failed, 0);
+}
+
+enum { SENT = 60 };
+
+static bool is_fatal(void *ctx)
+{
+    return ((const struct recorder *)ctx)->problem.next == NEXT_FATAL;
+}
+
+static bool is_all_told(void *ctx)
+{
+    return bus_in_flight(ctx) == 0;
+}
+
+struct told {
+    int acknowledged, failed;
+    struct err err;
+};
+
+static void on_told(void *ctx, const struct err *err, int partition, int64_t offset)
+{
+    struct told *t = ctx;
+
+    (void)partition;
+    (void)offset;
+    t->acknowledged += !err;
+    t->failed += err != NULL;
+    if (err)
+        t->err = *err;
+}
+
+static bool is_at_end(void *ctx)
+{
+    return ((const struct recorder *)ctx)->n_ends > 0;
+}
+
+/* How often each of the numbers is in the log by now. */
+static void count_read(const struct recorder *r, int counts[SENT])
+{
+    memset(counts, 0, SENT * sizeof(*counts));
+    for (size_t i = 0; i < r->n_messages; i++)
+        counts[strtol(r->messages[i].value, NULL, 10)]++;
+}
+
+static void send_number(struct recorder *r, const char *topic, int i, struct told *t)
+{
+    char value[16];
+    struct err err = {0};
+
+    snprintf(value, sizeof(value), "%d", i);
+    if (bus_produce(r->bus, topic, 0, slice_str("k"), slice_str(value), NULL, 0, on_told, t, &err))
+        fail_msg("%s", err.msg);
+}
+
+/* The idempotent client gives up for good when the broker's word on a sequence contradicts its own,
+ * as 2.0.2 may have it when a partition's leader changes.  Each message is told its end once, none
+ * of them that it was acknowledged when it is not there; nothing is taken any more; and whoever
+ * reads the log and sends what is missing, as an agent does that is started again, has all of it
+ * there once. */
+static void client_that_gives_up_loses_and_doubles_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const char *topic = test_cluster_topic(f->cluster, "t", 1);
+    struct told told[SENT] = {0};
+    int counts[SENT];
+    struct err err = {0};
+
+    open_x(f, &f->a, NULL, "batch.num.messages=1"); /* some on their way, others behind them */
+    recorder_wait_count(&f->a, &f->a.connected, 1);
+    send_number(&f->a, topic, 0, &told[0]);
+    assert_true(loop_until(f->loop, is_all_told, f->a.bus, RECORDER_WAIT_MS));
+    test_cluster_fail(f->cluster, API_PRODUCE, 1, OUT_OF_ORDER_SEQUENCE_NUMBER);
+    for (int i = 1; i < SENT; i++)
+        send_number(&f->a, topic, i, &told[i]);
+    assert_true(loop_until(f->loop, is_fatal, &f->a, RECORDER_WAIT_MS));
+    assert_true(loop_until(f->loop, is_all_told, f->a.bus, RECORDER_WAIT_MS));
+    assert_int_equal(bus_produce(f->a.bus, topic, 0, slice_str("k"), slice_str("more"), NULL, 0,
+                                 NULL, NULL, &err),
+                     -1);
+    assert_int_equal(err.next, NEXT_FATAL);
+    recorder_close(&f->a, 0);
+
+    open_x(f, &f->b, NULL, NULL);
+    recorder_assign(&f->b, topic, 0, BUS_OFFSET_EARLIEST);
+    assert_true(loop_until(f->loop, is_at_end, &f->b, RECORDER_WAIT_MS));
+    count_read(&f->b, counts);
+    for (int i = 0; i < SENT; i++) {
+        assert_int_equal(told[i].acknowledged + told[i].failed, 1);
+        assert_in_range(counts[i], told[i].acknowledged, 1); /* 1, 0: taken, and not told */
+        if (told[i].failed)
+            assert_int_equal(told[i].err.next, NEXT_RETRY);
+        if (!counts[i])
+            send_number(&f->b, topic, i, &told[i]);
+    }
+    assert_int_equal(told[1].failed, 1);
+    recorder_wait_messages(&f->b, SENT);
+    count_read(&f->b, counts);
+    for (int i = 0; i < SENT; i++)
+        assert_int_equal(counts[i], 1);
 }
 
 /* As on a Kafka whose first group this is: its coordinator is still being made. */
@@ -251,6 +352,7 @@ int main(void)
         T(bus_opens_without_a_broker_and_connects_when_it_comes),
         T(what_was_sent_during_an_outage_is_delivered_once),
         T(refused_batch_is_tried_again_in_silence),
+        T(client_that_gives_up_loses_and_doubles_nothing),
         T(committed_position_that_cannot_be_had_yet_is_asked_for_again),
         T(message_that_cannot_be_sent_in_time_is_told_so_once),
         T(full_queue_is_back_pressure),

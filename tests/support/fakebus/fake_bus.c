@@ -128,6 +128,11 @@ static void fake_arrive(struct fake_sent *s)
         err_set(&s->err, ERR_BUS, NEXT_RETRY, "fake: lost");
         return;
     }
+    if (f->give_up > 0) {
+        f->give_up--;
+        err_set(&s->err, ERR_BUS, NEXT_FATAL, "fake: the client has given up");
+        return;
+    }
     s->offset = fake_append(&s->message);
     if (f->duplicate > 0) {
         f->duplicate--;
@@ -151,6 +156,8 @@ static bool fake_step_sent(struct bus *b)
         struct fake_sent s = b->sent[0];
 
         memmove(b->sent, b->sent + 1, --b->n_sent * sizeof(*b->sent));
+        if (s.err.next == NEXT_FATAL && b->cb.on_problem)
+            b->cb.on_problem(b->cb.ctx, &s.err);
         if (s.err.code)
             b->stats.delivery_failed++;
         else

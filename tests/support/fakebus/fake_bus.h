@@ -15,6 +15,7 @@ struct fake_faults {
     int refuse_produce; /* the next n bus_produce fail: ERR_LIMIT, NEXT_RETRY */
     int queue_cap;      /* so many unacknowledged ones and bus_produce fails likewise; 0: any */
     int lose;           /* the next n messages are not appended and reported as failed */
+    int give_up;        /* likewise the next n, for good: the client is done for (NEXT_FATAL) */
     int drop_ack;       /* the next n are appended and reported as failed (ERR_TIMEOUT) */
     int duplicate;      /* the next n are appended twice and acknowledged once */
     int delay_steps;    /* acknowledgements wait so many steps of their bus */

@@ -104,11 +104,11 @@ bool sim_step(void)
 {
     while (sim.n_heap) {
         struct sim_tick *t = heap_pop();
-        struct sim_proc *p = t->loop ? t->loop->proc : NULL;
-        if (t->is_canceled) {
+        if (t->is_canceled) { /* its loop may be gone */
             free_ptr(&t);
             continue;
         }
+        struct sim_proc *p = t->loop ? t->loop->proc : NULL;
         if (p && p->paused_until_us > t->at_us) { /* stopped: all of it later, in its order */
             t->at_us = p->paused_until_us;
             heap_push(t);

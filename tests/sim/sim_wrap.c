@@ -202,9 +202,9 @@ int __wrap_ingest_run(const struct ingest_request *rq, struct ingest_result *ret
     struct ingest_result result = {0};
     bool is_refused = strcmp(rq->dataset->uri, "sim:reject") == 0;
     size_t n = rq->pipeline->segment && !is_refused ? (size_t)sim.plan->lines : 1;
-    struct dataset_ingested *items = arena_alloc(&result.arena, n * sizeof(*items));
     if (rq->cancel && *rq->cancel)
         return err_set(err, ERR_CANCELED, NEXT_RETRY, "canceled");
+    struct dataset_ingested *items = arena_alloc(&result.arena, n * sizeof(*items));
     for (size_t i = 0; i < n; i++) {
         const char *segment = n > 1 || (rq->pipeline->segment && !is_refused)
                                   ? arena_printf(&result.arena, "s%zu", i)

@@ -1,71 +1,49 @@
-/* Metrics in two steps (metrics_internal.h): prepare once, evaluate as often as there are
- * resamples.
+/* Values of metrics on all rows.
  *
  * A metric that cannot be told from these rows is NaN with the reason, never a number that looks
- * good: scikit-learn's zero for an F1 without positives, say, would pass for a bad model. */
+ * good or bad: scikit-learn's zero for an F1 without positives, say, would pass for a bad model. */
 #include "common/metrics.h"
 
 #include <math.h>
 
-#include "common/mem.h"
 #include "common/metrics_internal.h"
 
-static const double LOGLOSS_CLIP = 1e-15; /* one sure and wrong row costs 34.5, not infinity */
-
-static const struct {
-    const char *name;
-    bool higher, classes, values; /* fits tasks of classes, of values */
-} METRICS[METRIC_COUNT] = {
-    [METRIC_NONE] = {"none", false, false, false},
-    [METRIC_ACCURACY] = {"accuracy", true, true, false},
-    [METRIC_AUC] = {"auc", true, true, false},
-    [METRIC_LOGLOSS] = {"logloss", false, true, false},
-    [METRIC_BRIER] = {"brier", false, true, false},
-    [METRIC_F1] = {"f1", true, true, false},
-    [METRIC_MAE] = {"mae", false, false, true},
-    [METRIC_RMSE] = {"rmse", false, false, true},
-    [METRIC_R2] = {"r2", true, false, true},
-};
-
-const char *metric_str(enum metric m)
-{
-    return (unsigned)m < METRIC_COUNT ? METRICS[m].name : METRICS[METRIC_NONE].name;
-}
-
-enum metric metric_parse(const char *name)
-{
-    for (int m = METRIC_NONE + 1; name && m < METRIC_COUNT; m++)
-        if (strcmp(name, METRICS[m].name) == 0)
-            return (enum metric)m;
-    return METRIC_NONE;
-}
-
-bool metric_higher_is_better(enum metric m)
-{
-    return (unsigned)m < METRIC_COUNT && METRICS[m].higher;
-}
-
-bool metric_fits(enum metric m, enum task t)
-{
-    if ((unsigned)m >= METRIC_COUNT)
-        return false;
-    return t == TASK_REGRESSION ? METRICS[m].values : METRICS[m].classes;
-}
+const char METRIC_NO_WEIGHT[] = "no row has a weight";
 
 /* ---- what the rows say ---- */
 
-static size_t classes_of(const struct metric_input *in)
+size_t metric__classes(const struct metric_input *in)
 {
     if (in->task == TASK_REGRESSION)
         return 0;
     return in->k == 1 ? 2 : in->k;
 }
 
-static const char *check_rows(const struct metric_input *in)
+size_t metric__answer(const struct metric_input *in, size_t row)
 {
-    size_t n_classes = classes_of(in);
+    const double *p = in->p + row * in->k;
+    size_t best = 0;
+
+    if (in->k == 1)
+        return p[0] > 0.5;
+    for (size_t c = 1; c < in->k; c++) /* the first of equals, as numpy.argmax */
+        if (p[c] > p[best])
+            best = c;
+    return best;
+}
+
+const char *metric__check_rows(const struct metric_input *in)
+{
+    size_t n_classes = metric__classes(in);
     double total = 0;
 
+    if (in->rows == 0)
+        return "no rows";
+    if (in->rows > METRIC_MAX_ROWS)
+        return "more rows than can be counted";
+    if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) ||
+        (in->task != TASK_MULTICLASS && in->k != 1))
+        return "the model's outputs do not fit the task";
     for (size_t i = 0; i < in->rows; i++) {
         for (size_t c = 0; c < in->k; c++)
             if (!isfinite(in->p[i * in->k + c]))
@@ -79,264 +57,183 @@ static const char *check_rows(const struct metric_input *in)
             return "a weight is negative or not finite";
         total += in->w ? in->w[i] : 1;
     }
-    return total > 0 ? NULL : "no row has a weight";
+    return total > 0 ? NULL : METRIC_NO_WEIGHT;
 }
 
-static const char *check(enum metric m, const struct metric_input *in)
+static const char *check_groups(const struct metric_input *in)
 {
-    if (in->rows == 0)
-        return "no rows";
-    if (!metric_fits(m, in->task))
-        return "this metric does not fit the task";
-    if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) ||
-        (in->task != TASK_MULTICLASS && in->k != 1))
-        return "the model's outputs do not fit the task";
-    if (in->rows > METRIC_MAX_ROWS)
-        return "more rows than can be counted";
-    return check_rows(in);
-}
-
-static size_t guess_of(const struct metric_input *in, size_t row)
-{
-    const double *p = in->p + row * in->k;
-    size_t best = 0;
-
-    if (in->k == 1)
-        return p[0] > 0.5;
-    for (size_t c = 1; c < in->k; c++) /* the first of equals, as numpy.argmax */
-        if (p[c] > p[best])
-            best = c;
-    return best;
-}
-
-static double clip(double p)
-{
-    if (p < LOGLOSS_CLIP)
-        return LOGLOSS_CLIP;
-    return p > 1 - LOGLOSS_CLIP ? 1 - LOGLOSS_CLIP : p;
-}
-
-static double row_logloss(const struct metric_input *in, size_t row)
-{
-    size_t y = (size_t)in->y[row];
-
-    if (in->k == 1)
-        return -log(clip(y ? in->p[row] : 1 - in->p[row]));
-    return -log(clip(in->p[row * in->k + y]));
-}
-
-static double row_brier(const struct metric_input *in, size_t row)
-{
-    double sum = 0;
-
-    for (size_t c = 0; c < in->k; c++) {
-        double is_class = (in->k == 1 ? 1 : (double)c) == (double)in->y[row] ? 1 : 0;
-        double d = in->p[row * in->k + c] - is_class;
-
-        sum += d * d;
-    }
-    return sum;
-}
-
-static double row_loss(enum metric m, const struct metric_input *in, size_t row)
-{
-    double d;
-
-    if (m == METRIC_ACCURACY)
-        return guess_of(in, row) == (size_t)in->y[row] ? 1 : 0;
-    if (m == METRIC_LOGLOSS)
-        return row_logloss(in, row);
-    if (m == METRIC_BRIER)
-        return row_brier(in, row);
-    d = in->p[row] - (double)in->y[row];
-    return m == METRIC_MAE ? fabs(d) : d * d;
-}
-
-/* Sums, each row's share times its weight: 0 of the loss, 1 of the weights; for r2 also 2 and 3 of
- * the label and its square, about the mean of all rows so that nothing cancels. */
-static void prepare_sums(enum metric m, const struct metric_input *in, struct prepared *p)
-{
-    double mean = 0;
-
-    p->n_sums = m == METRIC_R2 ? 4 : 2;
-    for (size_t s = 0; s < p->n_sums; s++)
-        p->row_sums[s] = xmalloc(in->rows * sizeof(double));
-    for (size_t i = 0; m == METRIC_R2 && i < in->rows; i++)
-        mean += ((double)in->y[i] - mean) / (double)(i + 1);
+    if (!in->group)
+        return "the rows have no groups";
     for (size_t i = 0; i < in->rows; i++) {
-        double w = in->w ? in->w[i] : 1, y = (double)in->y[i] - mean;
-
-        p->row_sums[0][i] = w * row_loss(m, in, i);
-        p->row_sums[1][i] = w;
-        if (m == METRIC_R2) {
-            p->row_sums[2][i] = w * y;
-            p->row_sums[3][i] = w * y * y;
-        }
+        if (in->group[i] >= in->n_groups)
+            return "a row is of no group";
+        if (in->y[i] < 0)
+            return "a label is below 0, which is no grade";
     }
-}
-
-static void prepare_f1(const struct metric_input *in, struct prepared *p)
-{
-    p->truth = xmalloc(in->rows * sizeof(*p->truth));
-    p->guess = xmalloc(in->rows * sizeof(*p->guess));
-    p->tp = xcalloc(p->n_classes, sizeof(*p->tp));
-    p->miss = xcalloc(p->n_classes, sizeof(*p->miss));
-    for (size_t i = 0; i < in->rows; i++) {
-        p->truth[i] = (uint32_t)in->y[i];
-        p->guess[i] = (uint32_t)guess_of(in, i);
-    }
-}
-
-const char *metric__prepare(enum metric m, const struct metric_input *in, struct prepared *ret)
-{
-    const char *undefined = check(m, in);
-
-    if (undefined)
-        return undefined;
-    *ret =
-        (struct prepared){.metric = m, .rows = in->rows, .n_classes = classes_of(in), .w = in->w};
-    if (m == METRIC_AUC)
-        metric__auc_prepare(in, ret);
-    else if (m == METRIC_F1)
-        prepare_f1(in, ret);
-    else
-        prepare_sums(m, in, ret);
     return NULL;
 }
 
-void metric__fini(struct prepared *p)
+const char *metric__check(enum metric m, const struct metric_input *in)
 {
-    for (size_t s = 0; s < METRIC_MAX_SUMS; s++)
-        free(p->row_sums[s]);
-    for (size_t i = 0; i < p->n_orders; i++) {
-        free(p->orders[i].negatives_first);
-        free(p->orders[i].positives_first);
-    }
-    free(p->orders);
-    free(p->truth);
-    free(p->guess);
-    free(p->tp);
-    free(p->miss);
-    *p = (struct prepared){0};
+    if (!metric_fits(m, in->task))
+        return "this metric does not fit the task";
+    if (metric__family(m) == FAMILY_GROUP)
+        return check_groups(in);
+    return metric__family(m) == FAMILY_MEAN ? metric__mean_domain(m, in) : NULL;
 }
 
-bool metric__is_mean(const struct prepared *p)
+/* ---- one pass over the rows ---- */
+
+static size_t block_at(const struct metric_input *in, size_t from)
 {
-    return p->n_sums == 2 && p->metric != METRIC_RMSE;
+    return in->rows - from < METRIC_BLOCK_ROWS ? in->rows - from : METRIC_BLOCK_ROWS;
 }
 
-/* ---- one evaluation ---- */
-
-static double sum_of(const double *values, const uint32_t *times, size_t n)
+static double weight_of(const struct metric_input *in, size_t row)
 {
-    double lanes[4] = {0}, rest = 0; /* four chains of additions run side by side */
-    size_t i = 0;
-
-    if (!times) {
-        for (; i < n; i++)
-            rest += values[i];
-        return rest;
-    }
-    for (; i + 4 <= n; i += 4)
-        for (size_t j = 0; j < 4; j++)
-            lanes[j] += values[i + j] * (double)times[i + j];
-    for (; i < n; i++)
-        rest += values[i] * (double)times[i];
-    return lanes[0] + lanes[1] + lanes[2] + lanes[3] + rest;
+    return in->w ? in->w[row] : 1;
 }
 
-/* Of all weights: each 1, each row is drawn once for each row that there is. */
-static double weight_of(const struct prepared *p, const uint32_t *times)
+static double total_weight(const struct metric_input *in)
 {
-    return p->w ? sum_of(p->row_sums[1], times, p->rows) : (double)p->rows;
+    double sum = 0;
+
+    for (size_t i = 0; in->w && i < in->rows; i++)
+        sum += in->w[i];
+    return in->w ? sum : (double)in->rows;
 }
 
-static double evaluate_r2(const struct prepared *p, double loss, double weight,
-                          const uint32_t *times, const char **ret_undefined)
+static double mean_value(const struct metric_spec *m, const struct metric_input *in,
+                         const char **why)
 {
-    double sum = sum_of(p->row_sums[2], times, p->rows);
-    double squares = sum_of(p->row_sums[3], times, p->rows), spread = squares - sum * sum / weight;
+    double block[METRIC_MAX_VECTORS][METRIC_BLOCK_ROWS], sums[METRIC_MAX_VECTORS] = {0},
+                                                         shift = metric__mean_shift(m->id, in);
+    double *const out[METRIC_MAX_VECTORS] = {block[0], block[1], block[2]};
 
-    if (spread > 1e-12 * squares) /* else one value, but for rounding */
-        return 1 - loss / spread;
-    *ret_undefined = "the label does not vary";
-    return NAN;
-}
+    for (size_t from = 0, n; from < in->rows; from += n) {
+        n = block_at(in, from);
+        metric__mean_fill(m, in, shift, from, n, out);
+        for (size_t v = 0; v < metric__mean_vectors(m->id); v++) {
+            double sum = 0; /* of one block: rounding grows with blocks, not with rows */
 
-static double evaluate_sums(const struct prepared *p, const uint32_t *times,
-                            const char **ret_undefined)
-{
-    double loss = sum_of(p->row_sums[0], times, p->rows), weight = weight_of(p, times);
-
-    *ret_undefined = weight > 0 ? NULL : "no row has a weight";
-    if (!(weight > 0))
-        return NAN;
-    if (p->metric == METRIC_R2)
-        return evaluate_r2(p, loss, weight, times, ret_undefined);
-    return p->metric == METRIC_RMSE ? sqrt(loss / weight) : loss / weight;
-}
-
-/* 2 TP / (2 TP + FP + FN): of class 1, or the mean over the classes that occur among labels or
- * answers. */
-static double evaluate_f1(struct prepared *p, const uint32_t *times, const char **ret_undefined)
-{
-    double sum = 0, positives = 0;
-    size_t n = 0;
-
-    memset(p->tp, 0, p->n_classes * sizeof(*p->tp));
-    memset(p->miss, 0, p->n_classes * sizeof(*p->miss));
-    for (size_t i = 0; i < p->rows; i++) {
-        double w = (p->w ? p->w[i] : 1) * (times ? (double)times[i] : 1);
-
-        positives += p->truth[i] == 1 ? w : 0;
-        if (p->truth[i] == p->guess[i]) {
-            p->tp[p->truth[i]] += w;
-        } else {
-            p->miss[p->truth[i]] += w;
-            p->miss[p->guess[i]] += w;
+            for (size_t i = 0; i < n; i++)
+                sum += weight_of(in, from + i) * block[v][i];
+            sums[v] += sum;
         }
     }
-    *ret_undefined = NULL;
-    if (p->n_classes == 2) {
-        if (positives > 0)
-            return 2 * p->tp[1] / (2 * p->tp[1] + p->miss[1]);
-        *ret_undefined = "no row is of the positive class";
-        return NAN;
-    }
-    for (size_t c = 0; c < p->n_classes; c++) {
-        double whole = 2 * p->tp[c] + p->miss[c];
+    return metric__mean_value(m->id, sums, 1, total_weight(in), why);
+}
 
-        if (whole > 0) {
-            sum += 2 * p->tp[c] / whole;
-            n++;
+static double confusion_value(const struct metric_spec *m, const struct metric_input *in,
+                              const char **why)
+{
+    size_t n_classes = metric__classes(in), n_codes = metric__confusion_codes(n_classes);
+    CLEANUP_FREE double *sums = xcalloc(metric__confusion_sums(n_classes), sizeof(*sums));
+    CLEANUP_FREE double *scratch = xcalloc(3 * n_classes, sizeof(*scratch));
+    uint32_t codes[3 * METRIC_BLOCK_ROWS];
+
+    for (size_t from = 0, n; from < in->rows; from += n) {
+        n = block_at(in, from);
+        metric__confusion_fill(in, from, n, codes);
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < n_codes; c++)
+                sums[codes[i * n_codes + c]] += weight_of(in, from + i);
+    }
+    return metric__confusion_value(m, n_classes, sums, 1, scratch, why);
+}
+
+static double ece_value(const struct metric_spec *m, const struct metric_input *in)
+{
+    size_t bins = metric__bins(m);
+    CLEANUP_FREE double *sums = xcalloc(bins, sizeof(*sums));
+    double residual[METRIC_BLOCK_ROWS], all = 0;
+    uint16_t bin[METRIC_BLOCK_ROWS];
+
+    for (size_t from = 0, n; from < in->rows; from += n) {
+        n = block_at(in, from);
+        metric__ece_fill(bins, in, from, n, bin, residual);
+        for (size_t i = 0; i < n; i++)
+            sums[bin[i]] += weight_of(in, from + i) * residual[i];
+    }
+    for (size_t b = 0; b < bins; b++)
+        all += fabs(sums[b]);
+    return all / total_weight(in);
+}
+
+static double group_value(const struct metric_spec *m, const struct metric_input *in,
+                          const char **why)
+{
+    CLEANUP_FREE double *value = xcalloc(2 * in->n_groups + 1, sizeof(*value));
+    double *weight = value + in->n_groups, sum = 0, total = 0;
+
+    metric__group_fill(m, in, value, weight);
+    for (size_t g = 0; g < in->n_groups; g++) {
+        sum += weight[g] * value[g];
+        total += weight[g];
+    }
+    if (!(total > 0))
+        *why = METRIC_NO_RELEVANT;
+    return sum / total;
+}
+
+static double rank_value(const struct metric_spec *m, const struct metric_input *in,
+                         const char **why)
+{
+    double sum = 0;
+
+    for (size_t output = 0; output < in->k; output++) { /* one at a time: memory */
+        CLEANUP_FREE uint32_t *order = metric__rank(in, output);
+        double v;
+
+        metric__walk(order, in, NULL, m->id == METRIC_AUC ? &v : NULL,
+                     m->id == METRIC_AUC ? NULL : &v);
+        if (isnan(v)) {
+            *why = metric__rank_undefined(in->k);
+            return NAN;
         }
+        sum += v;
     }
-    if (n > 0)
-        return sum / (double)n;
-    *ret_undefined = "no row has a weight";
-    return NAN;
+    return sum / (double)in->k;
 }
 
-double metric__evaluate(struct prepared *p, const uint32_t *times, const char **ret_undefined)
+static double value_of(const struct metric_spec *m, const struct metric_input *in, const char **why)
 {
-    if (p->metric == METRIC_AUC)
-        return metric__auc(p, times, ret_undefined);
-    if (p->metric == METRIC_F1)
-        return evaluate_f1(p, times, ret_undefined);
-    return evaluate_sums(p, times, ret_undefined);
+    switch (metric__family(m->id)) {
+    case FAMILY_MEAN:
+        return mean_value(m, in, why);
+    case FAMILY_CONFUSION:
+        return confusion_value(m, in, why);
+    case FAMILY_RANK:
+        return rank_value(m, in, why);
+    case FAMILY_ECE:
+        return ece_value(m, in);
+    case FAMILY_GROUP:
+        break;
+    }
+    return group_value(m, in, why);
 }
 
-double metric_value(enum metric m, const struct metric_input *in, const char **ret_undefined)
+double metric__value_unchecked(const struct metric_spec *m, const struct metric_input *in,
+                               const char **why)
 {
-    CLEANUP(metric__fini) struct prepared p = {0};
-    const char *undefined = metric__prepare(m, in, &p);
+    double v = value_of(m, in, why);
+
+    if (!*why && !isfinite(v))
+        *why = "the value is not finite";
+    return *why ? (double)NAN : v;
+}
+
+double metric_value(const struct metric_spec *m, const struct metric_input *in,
+                    const char **ret_undefined)
+{
+    const char *why = metric__check_rows(in);
     double v = NAN;
 
-    if (!undefined)
-        v = metric__evaluate(&p, NULL, &undefined);
-    if (!undefined && !isfinite(v))
-        undefined = "the value is not finite";
+    if (!why)
+        why = metric__check(m->id, in);
+    if (!why)
+        v = metric__value_unchecked(m, in, &why);
     if (ret_undefined)
-        *ret_undefined = undefined;
-    return undefined ? NAN : v;
+        *ret_undefined = why;
+    return v;
 }

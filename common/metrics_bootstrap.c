@@ -1,37 +1,104 @@
-/* Paired bootstrap, and PSI.
+/* Paired bootstrap.
  *
- * A resample is how often each row was drawn, one number per row, the same for both models and for
- * all metrics: drawing costs one random number a row, evaluating one pass. */
+ * A resample is how often each row counts: Poisson(1), independently, the same for both models and
+ * for all metrics.  METRIC_LANES resamples are drawn together, from a stream of random numbers of
+ * their own, so that the result is the same for any number of threads.
+ *
+ * Sixteen random bits make a count.  The thresholds are the distribution's, rounded to 2^-16 so
+ * that the mean is 1 exactly; the variance is 0.99997, the greatest count 8. */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "common/mem.h"
 #include "common/metrics_internal.h"
+#include "common/rng.h"
 
-enum { MAX_METRICS = METRIC_COUNT };
-static const double PSI_FLOOR =
-    1e-4; /* an empty bin counts as this share, else one row more or less is infinite */
+enum {
+    MAX_THREADS = 64,
+    WORTH_A_THREAD = 1 << 22 /* rows times rounds: some hundredths of a second */
+};
 
-/* Two rows for each random number: the high half of a product of 32 bits each; low halves below
- * 2^32 mod n would count some rows more often than others and are drawn again (Lemire, 2019). */
-static void draw(struct rng *r, uint32_t *times, size_t rows)
+typedef int16_t lanes16 __attribute__((vector_size(2 * METRIC_LANES)));
+typedef uint8_t lanes8 __attribute__((vector_size(METRIC_LANES)));
+
+static void draw(struct rng *r, uint8_t *times, size_t n)
 {
-    uint32_t n = (uint32_t)rows, uneven = (0 - n) % n;
-    uint64_t random = 0;
-    bool has_half = false;
+    static const uint16_t cumulated[] = {24109, 48219, 60273, 64292, 65296, 65497, 65531, 65535};
 
-    memset(times, 0, rows * sizeof(*times));
-    for (size_t i = 0; i < rows;) {
-        uint64_t product;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits[2] = {rng_next(r), rng_next(r)};
+        lanes16 random, count = {0};
+        lanes8 out;
 
-        random = has_half ? random >> 32 : rng_next(r);
-        has_half = !has_half;
-        product = (random & UINT32_MAX) * n;
-        if ((uint32_t)product < uneven)
-            continue;
-        times[product >> 32]++;
-        i++;
+        memcpy(&random, bits, sizeof(random));
+        for (size_t k = 0; k < ARRAY_LEN(cumulated); k++)
+            count -= random >= (int16_t)(cumulated[k] - 32768); /* true is -1 */
+        out = __builtin_convertvector(count, lanes8);
+        memcpy(times + i * METRIC_LANES, &out, sizeof(out));
     }
 }
+
+/* ---- tiles of resamples ---- */
+
+struct bootstrap {
+    const struct metric_set *set;
+    size_t rows, n_groups, n_metrics, rounds, n_tiles;
+    uint64_t seed;
+    double *values; /* n_metrics x n_tiles x METRIC_LANES */
+    atomic_size_t next;
+};
+
+static void seed_of(const struct bootstrap *b, size_t tile, uint64_t stream, struct rng *ret)
+{
+    uint64_t what[] = {tile, stream};
+
+    rng_seed(ret, hash64(what, sizeof(what), b->seed));
+}
+
+static void *work(void *ctx)
+{
+    struct bootstrap *b = ctx;
+    bool draws_rows = metric__set_draws_rows(b->set);
+    CLEANUP_FREE uint8_t *times = xmalloc((draws_rows ? b->rows : 0) * METRIC_LANES + 1);
+    CLEANUP_FREE uint8_t *group_times = xmalloc(b->n_groups * METRIC_LANES + 1);
+    CLEANUP_FREE double *scratch = xmalloc(metric__set_scratch(b->set) * sizeof(*scratch));
+    CLEANUP_FREE double *lanes = xmalloc((b->n_metrics + 1) * METRIC_LANES * sizeof(*lanes));
+
+    for (size_t tile; (tile = atomic_fetch_add(&b->next, 1)) < b->n_tiles;) {
+        struct rng r;
+
+        seed_of(b, tile, 0, &r);
+        if (draws_rows)
+            draw(&r, times, b->rows);
+        seed_of(b, tile, 1, &r);
+        draw(&r, group_times, b->n_groups);
+        metric__set_evaluate(b->set, times, group_times, scratch, lanes);
+        for (size_t i = 0; i < b->n_metrics; i++)
+            memcpy(b->values + (i * b->n_tiles + tile) * METRIC_LANES, lanes + i * METRIC_LANES,
+                   METRIC_LANES * sizeof(*lanes));
+    }
+    return NULL;
+}
+
+static void run(struct bootstrap *b, unsigned threads)
+{
+    pthread_t ids[MAX_THREADS];
+    size_t n = 0, wanted = threads > MAX_THREADS ? MAX_THREADS : threads;
+
+    if (b->rows * b->rounds < WORTH_A_THREAD)
+        wanted = 1;
+    if (wanted > b->n_tiles)
+        wanted = b->n_tiles;
+    while (n + 1 < wanted && pthread_create(&ids[n], NULL, work, b) == 0)
+        n++; /* one fewer than wanted, or than the system gives: this one works too */
+    work(b);
+    for (size_t i = 0; i < n; i++)
+        pthread_join(ids[i], NULL);
+}
+
+/* ---- intervals ---- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -51,127 +118,42 @@ static double quantile(const double *sorted, size_t n, double q)
     return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
 }
 
-static struct interval interval_of(double *values, size_t n, size_t rounds, double confidence)
+static struct interval interval_of(double *values, size_t rounds, double confidence)
 {
     double tail = (1 - confidence) / 2;
+    size_t n = 0;
 
+    for (size_t i = 0; i < rounds; i++)
+        if (isfinite(values[i]))
+            values[n++] = values[i];
     if (n * 2 < rounds || n == 0)
         return (struct interval){NAN, NAN};
     qsort(values, n, sizeof(*values), by_value);
     return (struct interval){quantile(values, n, tail), quantile(values, n, 1 - tail)};
 }
 
-struct pair {
-    struct prepared a, b; /* a: unused when there is none, or b holds the differences */
-    bool is_defined, has_a;
-    double *values;
-    size_t n_values;
-};
-
-/* The mean of the differences is the difference of the means, at half the work. */
-static void join_means(struct pair *p)
+int metric_compare(const struct metric_spec *metrics, size_t n, const struct metric_input *a,
+                   const struct metric_input *b, const struct metric_resampling *how,
+                   struct metric_compared *ret)
 {
-    if (!p->is_defined || !p->has_a || !metric__is_mean(&p->b))
-        return;
-    for (size_t i = 0; i < p->b.rows; i++)
-        p->b.row_sums[0][i] -= p->a.row_sums[0][i];
-    p->has_a = false;
-}
+    struct bootstrap boot = {
+        .rows = b->rows, .n_groups = b->group ? b->n_groups : 0, .n_metrics = n, .seed = how->seed};
+    struct metric_set *set;
 
-static void pair_init(struct pair *p, enum metric m, const struct metric_input *a,
-                      const struct metric_input *b, size_t rounds)
-{
-    p->has_a = a != NULL;
-    p->is_defined = !metric__prepare(m, b, &p->b) && (!a || !metric__prepare(m, a, &p->a));
-    p->values = xmalloc((rounds ? rounds : 1) * sizeof(*p->values));
-    join_means(p);
-}
-
-static void pair_round(struct pair *p, const uint32_t *times)
-{
-    const char *undefined;
-    double v;
-
-    if (!p->is_defined)
-        return;
-    v = metric__evaluate(&p->b, times, &undefined);
-    if (p->has_a && !undefined)
-        v -= metric__evaluate(&p->a, times, &undefined);
-    if (isfinite(v))
-        p->values[p->n_values++] = v;
-}
-
-int metric_bootstrap_many(const enum metric *metrics, size_t n, const struct metric_input *a,
-                          const struct metric_input *b, size_t rounds, double confidence,
-                          uint64_t seed, struct interval *ret)
-{
-    struct pair pairs[MAX_METRICS] = {0};
-    uint32_t *times;
-    struct rng r;
-
-    if (n > MAX_METRICS || (a && a->rows != b->rows) || b->rows > METRIC_MAX_ROWS ||
-        !(confidence > 0 && confidence < 1))
+    if ((a && (a->rows != b->rows || a->task != b->task || a->k != b->k)) ||
+        !(how->confidence > 0 && how->confidence < 1))
         return -1;
-    for (size_t i = 0; i < n; i++)
-        pair_init(&pairs[i], metrics[i], a, b, rounds);
-    times = xmalloc((b->rows + 1) * sizeof(*times));
-    rng_seed(&r, seed);
-    for (size_t k = 0; b->rows > 0 && k < rounds; k++) {
-        draw(&r, times, b->rows);
-        for (size_t i = 0; i < n; i++)
-            pair_round(&pairs[i], times);
-    }
-    for (size_t i = 0; i < n; i++) {
-        ret[i] = interval_of(pairs[i].values, pairs[i].n_values, rounds, confidence);
-        metric__fini(&pairs[i].a);
-        metric__fini(&pairs[i].b);
-        free(pairs[i].values);
-    }
-    free(times);
+    set = metric__set_new(metrics, n, a, b, ret);
+    boot.set = set;
+    boot.rounds = how->rounds;
+    boot.n_tiles = (how->rounds + METRIC_LANES - 1) / METRIC_LANES;
+    boot.values = xmalloc((n * boot.n_tiles * METRIC_LANES + 1) * sizeof(*boot.values));
+    if (boot.n_tiles)
+        run(&boot, how->threads);
+    for (size_t i = 0; boot.n_tiles && i < n; i++)
+        ret[i].interval = interval_of(boot.values + i * boot.n_tiles * METRIC_LANES, how->rounds,
+                                      how->confidence);
+    free(boot.values);
+    metric__set_free(set);
     return 0;
-}
-
-int metric_bootstrap(enum metric m, const struct metric_input *a, const struct metric_input *b,
-                     size_t rounds, double confidence, uint64_t seed, struct interval *ret)
-{
-    return metric_bootstrap_many(&m, 1, a, b, rounds, confidence, seed, ret);
-}
-
-/* ---- PSI ---- */
-
-static double total_of(const double *v, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += v[i];
-    return sum;
-}
-
-double psi_of_shares(const double *reference, const double *window, size_t n)
-{
-    double p_total = total_of(reference, n), q_total = total_of(window, n), sum = 0;
-
-    if (!(p_total > 0) || !(q_total > 0))
-        return NAN;
-    for (size_t i = 0; i < n; i++) {
-        double p = fmax(reference[i] / p_total, PSI_FLOOR),
-               q = fmax(window[i] / q_total, PSI_FLOOR);
-
-        sum += (q - p) * log(q / p);
-    }
-    return sum;
-}
-
-double psi_counts(const int64_t *reference, const int64_t *window, size_t n)
-{
-    double *p = xmalloc((2 * n + 1) * sizeof(*p)), *q = p + n, psi;
-
-    for (size_t i = 0; i < n; i++) {
-        p[i] = (double)reference[i];
-        q[i] = (double)window[i];
-    }
-    psi = psi_of_shares(p, q, n);
-    free(p);
-    return psi;
 }

@@ -68,6 +68,17 @@ struct gate_rule {
     int line;
 };
 
+struct answer_cost { /* evaluate.cost.matrix: what an answer costs on a row of class `label` */
+    const char *label, *answer; /* as the classes are named */
+    double cost;                /* NaN: the row's value */
+};
+struct cost {
+    const char *value;                 /* column; NULL: none */
+    const struct answer_cost *answers; /* those not listed cost nothing; none: a wrong one costs the
+                                          row's value */
+    size_t n;
+};
+
 struct pipeline {
     const char *name;
     const char *dataset, *label;
@@ -119,6 +130,8 @@ struct pipeline {
     size_t n_metrics;
     const char *const *slices; /* columns: evaluate.slices and those of the gate's rules */
     size_t n_slices;
+    const char *weight, *group; /* columns: weights of rows, groups of rankings; NULL: none */
+    const struct cost *cost;    /* NULL: none */
     double confidence;
     int64_t bootstrap_rounds;
     int64_t test_snapshots; /* newest snapshots of the window whose test splits are used; 0: all */

@@ -7,12 +7,38 @@
 #define AT(member) offsetof(struct pipeline, member)
 #define DAY_MS 86400000.0
 
+/* The one form that events carry and rules are matched by; what is no metric stays as it is, for
+ * check_metric to refuse. */
+static const char *canonical(struct reader *rd, const char *name)
+{
+    char text[METRIC_NAME_SIZE];
+    struct metric_spec m;
+
+    if (metric_parse(name, &m, NULL))
+        return name;
+    metric_str(&m, text);
+    return strcmp(text, name) == 0 ? name : arena_strdup(&rd->p->arena, text);
+}
+
 static int read_metrics(struct reader *rd, const struct yaml_node *n, void *target)
 {
     static const struct key item = {.kind = KEY_TEXT, .must = "be a metric"};
     struct pipeline *p = target;
+    const char *const *names;
+    const char **list;
 
-    return pipeline__texts(rd, n, &item, 1, METRIC_COUNT, &p->metrics, &p->n_metrics);
+    if (pipeline__texts(rd, n, &item, 1, PIPELINE_MAX_METRICS, &names, &p->n_metrics))
+        return -1;
+    list = arena_alloc(&p->arena, p->n_metrics * sizeof(*list));
+    for (size_t i = 0; i < p->n_metrics; i++) {
+        list[i] = canonical(rd, names[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(list[i], list[j]) == 0)
+                return pipeline__fail(rd, n->items[i]->line, "'%s' and '%s' are the same metric",
+                                      names[j], names[i]);
+    }
+    p->metrics = list;
+    return 0;
 }
 
 static int read_slices(struct reader *rd, const struct yaml_node *n, void *target)
@@ -75,6 +101,7 @@ static int read_rule(struct reader *rd, const struct yaml_node *n, struct gate_r
     *r = (struct gate_rule){.line = n->line};
     if (pipeline__map(rd, n, rule_keys, r))
         return -1;
+    r->metric = canonical(rd, r->metric);
     for (int k = 0; k < (int)ARRAY_LEN(rule_kinds); k++) {
         if (yaml_is_null(yaml_get(n, rule_kinds[k])))
             continue;
@@ -160,46 +187,64 @@ const struct key pipeline__gate_keys[] = {
 
 /* ---- checks: metrics against the task, columns against each other ---- */
 
-static int check_metric(struct reader *rd, const char *path, const char *name)
+static int fail_metric(struct reader *rd, const char *path, const char *subject, const char *name)
 {
     const char *known[METRIC_COUNT];
-    enum metric m = metric_parse(name);
-    char subject[96];
     size_t n = 0;
     int rc;
 
-    if (m != METRIC_NONE && metric_fits(m, rd->p->task))
-        return 0;
     for (int i = METRIC_NONE + 1; i < METRIC_COUNT; i++)
         if (metric_fits((enum metric)i, rd->p->task))
-            known[n++] = metric_str((enum metric)i);
-    if (m == METRIC_NONE)
-        snprintf(subject, sizeof(subject), "unknown metric '%.48s'", name);
-    else
-        snprintf(subject, sizeof(subject), "'%.48s' is no metric of a %s task", name,
-                 task_str(rd->p->task));
+            known[n++] = metric_example((enum metric)i);
     pipeline__leave(rd, 0);
     pipeline__enter(rd, path);
-    rc = pipeline__unknown(rd, pipeline__given(rd, path)->line, subject,
-                           m == METRIC_NONE ? name : "", known, n);
+    rc = pipeline__unknown(rd, pipeline__given(rd, path)->line, subject, name, known, n);
     pipeline__leave(rd, 0);
     return rc;
+}
+
+static int check_metric(struct reader *rd, const char *path, const char *name)
+{
+    struct metric_spec m;
+    struct err err = {0};
+    char subject[96];
+    int rc = metric_parse(name, &m, &err);
+
+    if (rc && m.id == METRIC_NONE) {
+        snprintf(subject, sizeof(subject), "unknown metric '%.48s'", name);
+        return fail_metric(rd, path, subject, name);
+    }
+    if (!metric_fits(m.id, rd->p->task)) {
+        snprintf(subject, sizeof(subject), "'%.48s' is no metric of a %s task", name,
+                 task_str(rd->p->task));
+        return fail_metric(rd, path, subject, "");
+    }
+    if (rc)
+        return pipeline__fail_at(rd, path, "%s", err.msg);
+    if (metric_needs_groups(m.id) && !rd->p->group)
+        return pipeline__fail_at(rd, path,
+                                 "'%s' ranks the rows of a group: name their column in "
+                                 "evaluate.group",
+                                 name);
+    if (m.id == METRIC_COST && !rd->p->cost)
+        return pipeline__fail_at(rd, path, "'cost' needs evaluate.cost, what wrong answers cost");
+    return 0;
 }
 
 /* The values that a metric can take; a bound outside of them says always or never. */
 static int check_bound(struct reader *rd, const char *path, const char *metric, double bound)
 {
-    enum metric m = metric_parse(metric);
-    double low = m == METRIC_R2 ? -INFINITY : 0;
-    double high = m == METRIC_ACCURACY || m == METRIC_AUC || m == METRIC_F1 || m == METRIC_R2 ? 1
-                  : m == METRIC_BRIER                                                         ? 2
-                                      : INFINITY;
+    struct metric_spec m;
+    double low, high;
 
-    if (isnan(bound) || (bound >= low && bound <= high))
+    if (metric_parse(metric, &m, NULL) || isnan(bound))
         return 0;
+    metric_range(m.id, &low, &high);
     if (bound < low)
-        return pipeline__fail_at(rd, path, "%s is never less than 0", metric);
-    return pipeline__fail_at(rd, path, "%s is never more than %g", metric, high);
+        return pipeline__fail_at(rd, path, "%s is never less than %g", metric, low);
+    if (bound > high)
+        return pipeline__fail_at(rd, path, "%s is never more than %g", metric, high);
+    return 0;
 }
 
 static int check_rules(struct reader *rd)
@@ -271,17 +316,24 @@ static int check_quality(struct reader *rd)
 {
     const struct pipeline *p = rd->p;
     bool has_least = !isnan(p->quality_at_least), has_most = !isnan(p->quality_at_most);
+    struct metric_spec m;
 
     if (!p->quality_metric)
         return 0;
-    if (check_metric(rd, "monitor.quality.metric", p->quality_metric))
+    if (check_metric(rd, "monitor.quality.metric", p->quality_metric) ||
+        metric_parse(p->quality_metric, &m, rd->err))
         return -1;
+    if (metric_needs_groups(m.id) || m.id == METRIC_COST)
+        return pipeline__fail_at(rd, "monitor.quality.metric",
+                                 "'%s' cannot be told from predictions and labels alone",
+                                 p->quality_metric);
+    rd->p->quality_metric = canonical(rd, p->quality_metric);
     if (has_least == has_most)
         return pipeline__fail_at(rd, "monitor.quality", "needs one of at_least and at_most");
-    if (has_most && metric_higher_is_better(metric_parse(p->quality_metric)))
+    if (has_most && metric_higher_is_better(m.id))
         return pipeline__fail_at(rd, "monitor.quality.at_most",
                                  "%s is better when it is higher: at_least", p->quality_metric);
-    if (has_least && !metric_higher_is_better(metric_parse(p->quality_metric)))
+    if (has_least && !metric_higher_is_better(m.id))
         return pipeline__fail_at(rd, "monitor.quality.at_least",
                                  "%s is better when it is lower: at_most", p->quality_metric);
     if (check_bound(rd, "monitor.quality.at_least", p->quality_metric, p->quality_at_least))

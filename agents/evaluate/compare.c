@@ -39,6 +39,7 @@ static void part_fini(struct part *part)
 }
 
 struct report {
+    struct metric_spec *metrics; /* the pipeline's */
     struct evaluation_metric *items;
     size_t n, cap;
 };
@@ -48,57 +49,51 @@ static const char *champion_reason(const char *why, struct arena *arena)
     return why ? arena_printf(arena, "champion: %s", why) : NULL;
 }
 
-/* One entry, but for its interval. */
-static void measure(const struct comparison *c, const struct part *part, enum metric m,
-                    const char *slice, struct arena *arena, struct evaluation_metric *e)
+static struct evaluation_metric *add(const struct comparison *c, size_t i, const char *slice,
+                                     struct arena *arena, struct report *r)
 {
-    const char *why = NULL, *why_champion = NULL;
-
-    *e = (struct evaluation_metric){
-        .metric = metric_str(m),
+    r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
+    r->items[r->n] = (struct evaluation_metric){
+        .metric = arena_strdup(arena, c->pipeline->metrics[i]),
         .slice = slice,
-        .rows = (int64_t)part->candidate.rows,
+        .candidate = NAN,
         .champion = NAN,
         .difference = NAN,
         .low = NAN,
         .high = NAN,
-        .higher_is_better = metric_higher_is_better(m),
+        .higher_is_better = metric_higher_is_better(r->metrics[i].id),
     };
-    e->candidate = metric_value(m, &part->candidate, &why);
-    if (c->champion)
-        e->champion = metric_value(m, &part->champion, &why_champion);
-    else
-        why_champion = c->why_no_champion;
-    e->difference = e->candidate - e->champion;
-    e->undefined = why ? why : champion_reason(why_champion, arena);
+    return &r->items[r->n++];
 }
 
 static void report_part(const struct comparison *c, const size_t *rows, size_t n, const char *slice,
                         struct arena *arena, struct report *r)
 {
     const struct pipeline *p = c->pipeline;
-    enum metric metrics[METRIC_COUNT];
-    struct interval intervals[METRIC_COUNT];
-    size_t n_metrics = 0, from = r->n;
+    struct metric_resampling how = {.rounds = (size_t)p->bootstrap_rounds,
+                                    .confidence = p->confidence,
+                                    .seed = c->seed,
+                                    .threads = c->threads};
+    CLEANUP_FREE struct metric_compared *found = xcalloc(p->n_metrics, sizeof(*found));
     struct part part;
 
     part_init(&part, c, rows, n);
-    for (size_t i = 0; i < p->n_metrics && n_metrics < METRIC_COUNT; i++) {
-        enum metric m = metric_parse(p->metrics[i]);
+    BUG_ON(metric_compare(r->metrics, p->n_metrics, c->champion ? &part.champion : NULL,
+                          &part.candidate, &how, found) != 0);
+    for (size_t i = 0; i < p->n_metrics; i++) {
+        struct evaluation_metric *e = add(c, i, slice, arena, r);
 
-        if (m == METRIC_NONE)
-            continue;
-        metrics[n_metrics++] = m;
-        r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
-        measure(c, &part, m, slice, arena, &r->items[r->n++]);
+        e->rows = (int64_t)n;
+        e->candidate = found[i].b;
+        e->champion = found[i].a;
+        e->difference = found[i].b - found[i].a;
+        e->low = found[i].interval.low;
+        e->high = found[i].interval.high;
+        e->undefined =
+            found[i].why_b
+                ? found[i].why_b
+                : champion_reason(c->champion ? found[i].why_a : c->why_no_champion, arena);
     }
-    if (metric_bootstrap_many(metrics, n_metrics, c->champion ? &part.champion : NULL,
-                              &part.candidate, (size_t)p->bootstrap_rounds, p->confidence, c->seed,
-                              intervals) == 0)
-        for (size_t i = 0; i < n_metrics; i++) {
-            r->items[from + i].low = intervals[i].low;
-            r->items[from + i].high = intervals[i].high;
-        }
     part_fini(&part);
 }
 
@@ -106,28 +101,18 @@ static void report_part(const struct comparison *c, const size_t *rows, size_t n
 static void report_absent(const struct comparison *c, const char *column, struct arena *arena,
                           struct report *r)
 {
-    for (size_t i = 0; i < c->pipeline->n_metrics; i++) {
-        enum metric m = metric_parse(c->pipeline->metrics[i]);
-
-        r->items = xgrow(r->items, &r->cap, r->n + 1, sizeof(*r->items));
-        r->items[r->n++] = (struct evaluation_metric){
-            .metric = metric_str(m),
-            .slice = arena_printf(arena, "%s=", column),
-            .candidate = NAN,
-            .champion = NAN,
-            .difference = NAN,
-            .low = NAN,
-            .high = NAN,
-            .higher_is_better = metric_higher_is_better(m),
-            .undefined = "no such column among the features",
-        };
-    }
+    for (size_t i = 0; i < c->pipeline->n_metrics; i++)
+        add(c, i, arena_printf(arena, "%s=", column), arena, r)->undefined =
+            "no such column among the features";
 }
 
 void compare(const struct comparison *c, struct arena *arena, struct evaluation_metric_list *ret)
 {
     struct report r = {0};
 
+    r.metrics = arena_alloc(arena, c->pipeline->n_metrics * sizeof(*r.metrics));
+    for (size_t i = 0; i < c->pipeline->n_metrics; i++)
+        BUG_ON(metric_parse(c->pipeline->metrics[i], &r.metrics[i], NULL) != 0);
     report_part(c, NULL, c->rows->rows, "all", arena, &r);
     for (size_t i = 0; i < c->pipeline->n_slices; i++) {
         struct row_slices slices;

@@ -15,6 +15,7 @@ struct comparison {
     const double *champion;      /* the same, in the candidate's order of classes; NULL: none, */
     const char *why_no_champion; /* and why, when one is in service */
     uint64_t seed;
+    unsigned threads; /* for resamples; the report is the same for any number */
 };
 /* The list lives in the arena. */
 void compare(const struct comparison *c, struct arena *arena, struct evaluation_metric_list *ret);

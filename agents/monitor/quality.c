@@ -38,25 +38,33 @@ static void gather(const struct piece *pieces, enum task task, struct arena *are
     ret->labelled = ret->in.rows + ret->unusable;
 }
 
-static double value_of(enum metric m, const struct rows *rows, const char **ret_undefined)
+static double value_of(const struct metric_spec *m, const struct rows *rows,
+                       const char **ret_undefined)
 {
     double v = metric_value(m, &rows->in, ret_undefined);
 
-    if (m == METRIC_ACCURACY && rows->labelled)
+    if (m->id == METRIC_ACCURACY && rows->labelled)
         v = (isnan(v) ? 0 : v) * (double)rows->in.rows / (double)rows->labelled;
     return v;
 }
 
-static size_t metrics_of(enum task task, const char *bound, enum metric ret[MOST_VALUES])
+/* The bound's metric is wanted too; *ret_wanted: which one that is, n when there is none. */
+static size_t metrics_of(enum task task, const char *bound, struct metric_spec ret[MOST_VALUES],
+                         size_t *ret_wanted)
 {
-    enum metric more = metric_parse(bound);
-    size_t n = 2;
+    struct metric_spec more;
+    size_t n = 2, at = 0;
 
-    ret[0] = task == TASK_REGRESSION ? METRIC_MAE : METRIC_ACCURACY;
-    ret[1] = task == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS;
-    if (more != METRIC_NONE && more != ret[0] && more != ret[1] && metric_fits(more, task))
-        ret[n++] = more;
-    return n;
+    ret[0] = metric_of(task == TASK_REGRESSION ? METRIC_MAE : METRIC_ACCURACY);
+    ret[1] = metric_of(task == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS);
+    *ret_wanted = MOST_VALUES;
+    if (!bound || metric_parse(bound, &more, NULL) || !metric_fits(more.id, task))
+        return n;
+    while (at < n && !metric_is_same(&ret[at], &more))
+        at++;
+    ret[at] = more;
+    *ret_wanted = at;
+    return at == n ? n + 1 : n;
 }
 
 static const char *bound_str(const struct quality_bound *b, struct arena *arena)
@@ -99,11 +107,11 @@ void quality_judge(const struct piece *pieces, const enum task *task,
                    struct arena *arena, struct quality *ret)
 {
     struct named_value *values = arena_alloc(arena, MOST_VALUES * sizeof(*values));
-    enum metric metrics[MOST_VALUES], wanted = metric_parse(bound->metric);
+    struct metric_spec metrics[MOST_VALUES];
     struct rows rows = {0};
     double value = NAN;
     const char *undefined = NULL, *what;
-    size_t n;
+    size_t n, wanted = MOST_VALUES;
 
     *ret = (struct quality){.verdict = "unknown"};
     if (!task) {
@@ -119,14 +127,17 @@ void quality_judge(const struct piece *pieces, const enum task *task,
     if (rows.unusable)
         what = arena_printf(arena, "%s (%zu labels are of no class that it knows)", what,
                             rows.unusable);
-    n = rows.labelled ? metrics_of(*task, bound->metric, metrics) : 0;
+    n = rows.labelled ? metrics_of(*task, bound->metric, metrics, &wanted) : 0;
     for (size_t i = 0; i < n; i++) {
         const char *why = NULL;
+        char name[METRIC_NAME_SIZE];
 
-        values[i] = (struct named_value){metric_str(metrics[i]), value_of(metrics[i], &rows, &why)};
+        metric_str(&metrics[i], name);
+        values[i] =
+            (struct named_value){arena_strdup(arena, name), value_of(&metrics[i], &rows, &why)};
         what = arena_printf(arena, "%s%s %s %.4g", what, i ? "," : ":", values[i].name,
                             values[i].value);
-        if (metrics[i] != wanted)
+        if (i != wanted)
             continue;
         value = values[i].value;
         undefined = why;

@@ -121,7 +121,8 @@ static int read_model(const struct fit_input *in, const char *base, struct fitte
 
 static int score(const struct fit_input *in, struct xgb *x, double *ret, struct err *err)
 {
-    enum metric m = in->pipeline->task == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS;
+    struct metric_spec m =
+        metric_of(in->pipeline->task == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS);
     struct metric_input mi = {.y = in->valid->y,
                               .rows = in->valid->rows,
                               .k = xgb_outputs(x),
@@ -135,7 +136,7 @@ static int score(const struct fit_input *in, struct xgb *x, double *ret, struct 
     if (xgb_predict(x, in->valid->x, in->valid->rows, p, err))
         return -1;
     mi.p = p;
-    *ret = metric_value(m, &mi, &undefined);
+    *ret = metric_value(&m, &mi, &undefined);
     return undefined ? err_inval(err, "its predictions cannot be scored: %s", undefined) : 0;
 }
 

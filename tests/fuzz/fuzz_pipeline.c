@@ -9,6 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static void check_promises(const struct pipeline *p)
 {
     CLEANUP(buf_fini) struct buf b = {0};
+    struct metric_spec m;
 
     BUG_ON(!pipeline_name_is_valid(p->name) || !p->dataset || !p->label || !p->trainer);
     BUG_ON(p->n_rules < 1 || p->n_metrics < 1);
@@ -17,7 +18,7 @@ static void check_promises(const struct pipeline *p)
     BUG_ON(p->trials < 1 || (p->search == SEARCH_NONE) != (p->n_axes == 0));
     BUG_ON(p->longest_wait_ms < p->quiet_ms || p->run_deadline_ms < p->wall_ms);
     for (size_t i = 0; i < p->n_metrics; i++)
-        BUG_ON(!metric_fits(metric_parse(p->metrics[i]), p->task));
+        BUG_ON(metric_parse(p->metrics[i], &m, NULL) || !metric_fits(m.id, p->task));
     for (size_t i = 0; i < p->n_rules; i++)
         gate_rule_str(&p->rules[i], &b);
     BUG_ON(b.len == 0 || !digest_is_hex(p->sha256));

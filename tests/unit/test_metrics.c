@@ -8,10 +8,31 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base.h"
 #include "common/metrics.h"
+#include "common/rng.h"
+
+static double value(enum metric id, const struct metric_input *in, const char **ret_undefined)
+{
+    struct metric_spec m = metric_of(id);
+
+    return metric_value(&m, in, ret_undefined);
+}
+
+static int resample(enum metric id, const struct metric_input *a, const struct metric_input *b,
+                    size_t rounds, double confidence, uint64_t seed, struct interval *ret)
+{
+    struct metric_spec m = metric_of(id);
+    struct metric_resampling how = {.rounds = rounds, .confidence = confidence, .seed = seed};
+    struct metric_compared found;
+    int rc = metric_compare(&m, 1, a, b, &how, &found);
+
+    *ret = found.interval;
+    return rc;
+}
 
 static void assert_near(double got, double expected, double tolerance)
 {
@@ -79,11 +100,11 @@ static void values_are_those_of_scikit_learn(void **state)
         struct metric_input in = *rows[i].in;
         const char *undefined = "";
 
-        print_message("%s %s\n", metric_str(rows[i].m), task_str(in.task));
-        assert_near(metric_value(rows[i].m, &in, &undefined), rows[i].expected, 1e-12);
+        print_message("%s %s\n", metric_example(rows[i].m), task_str(in.task));
+        assert_near(value(rows[i].m, &in, &undefined), rows[i].expected, 1e-12);
         assert_null(undefined);
         in.w = rows[i].w;
-        assert_near(metric_value(rows[i].m, &in, &undefined), rows[i].weighted, 1e-12);
+        assert_near(value(rows[i].m, &in, &undefined), rows[i].weighted, 1e-12);
     }
 }
 
@@ -94,9 +115,9 @@ static void ties_count_half(void **state)
     struct metric_input in = {.p = p, .y = y, .rows = 4, .k = 1, .task = TASK_BINARY};
 
     (void)state;
-    assert_near(metric_value(METRIC_AUC, &in, NULL), 0.5, 0);
+    assert_near(value(METRIC_AUC, &in, NULL), 0.5, 0);
     in.rows = 6; /* 9 pairs: 5 won, 4 tied */
-    assert_near(metric_value(METRIC_AUC, &in, NULL), 7.0 / 9, 1e-15);
+    assert_near(value(METRIC_AUC, &in, NULL), 7.0 / 9, 1e-15);
 }
 
 static void a_sure_and_wrong_answer_costs_no_more_than_the_clip(void **state)
@@ -106,7 +127,7 @@ static void a_sure_and_wrong_answer_costs_no_more_than_the_clip(void **state)
     struct metric_input in = {.p = p, .y = y, .rows = 2, .k = 1, .task = TASK_BINARY};
 
     (void)state;
-    assert_near(metric_value(METRIC_LOGLOSS, &in, NULL), -log(1e-15), 0.01);
+    assert_near(value(METRIC_LOGLOSS, &in, NULL), -log(1e-15), 0.01);
 }
 
 static void what_cannot_be_told_is_undefined_with_a_reason(void **state)
@@ -161,10 +182,10 @@ static void what_cannot_be_told_is_undefined_with_a_reason(void **state)
         struct interval iv;
 
         print_message("%zu %s\n", i, rows[i].reason);
-        assert_true(isnan(metric_value(rows[i].m, &rows[i].in, &undefined)));
+        assert_true(isnan(value(rows[i].m, &rows[i].in, &undefined)));
         assert_non_null(undefined);
         assert_string_equal(undefined, rows[i].reason);
-        assert_int_equal(metric_bootstrap(rows[i].m, NULL, &rows[i].in, 50, 0.9, 1, &iv), 0);
+        assert_int_equal(resample(rows[i].m, NULL, &rows[i].in, 50, 0.9, 1, &iv), 0);
         assert_true(isnan(iv.low) && isnan(iv.high));
     }
 }
@@ -177,28 +198,13 @@ static void one_row_has_the_metrics_that_it_can_have(void **state)
     struct interval iv;
 
     (void)state;
-    assert_near(metric_value(METRIC_ACCURACY, &in, NULL), 1, 0);
-    assert_near(metric_value(METRIC_F1, &in, NULL), 1, 0);
-    assert_near(metric_value(METRIC_LOGLOSS, &in, NULL), -log(0.75), 1e-15);
-    assert_true(isnan(metric_value(METRIC_AUC, &in, NULL)));
-    assert_int_equal(metric_bootstrap(METRIC_BRIER, NULL, &in, 10, 0.95, 3, &iv), 0);
+    assert_near(value(METRIC_ACCURACY, &in, NULL), 1, 0);
+    assert_near(value(METRIC_F1, &in, NULL), 1, 0);
+    assert_near(value(METRIC_LOGLOSS, &in, NULL), -log(0.75), 1e-15);
+    assert_true(isnan(value(METRIC_AUC, &in, NULL)));
+    assert_int_equal(resample(METRIC_BRIER, NULL, &in, 10, 0.95, 3, &iv), 0);
     assert_near(iv.low, 0.0625, 1e-15);
     assert_near(iv.high, 0.0625, 1e-15);
-}
-
-static void names_are_read_back_and_fit_their_tasks(void **state)
-{
-    (void)state;
-    for (int m = METRIC_NONE + 1; m < METRIC_COUNT; m++) {
-        assert_int_equal(metric_parse(metric_str((enum metric)m)), m);
-        assert_true(metric_fits((enum metric)m, TASK_BINARY) !=
-                    metric_fits((enum metric)m, TASK_REGRESSION));
-    }
-    assert_int_equal(metric_parse("acc"), METRIC_NONE);
-    assert_int_equal(metric_parse("none"), METRIC_NONE);
-    assert_int_equal(metric_parse(NULL), METRIC_NONE);
-    assert_true(metric_higher_is_better(METRIC_AUC) && metric_higher_is_better(METRIC_R2));
-    assert_false(metric_higher_is_better(METRIC_LOGLOSS) || metric_higher_is_better(METRIC_BRIER));
 }
 
 /* ---- bootstrap ---- */
@@ -251,9 +257,9 @@ static void paired_intervals_are_those_of_scipy(void **state)
         double tolerance = (rows[i].high - rows[i].low) / 30;
         struct interval iv;
 
-        print_message("%s\n", metric_str(rows[i].m));
+        print_message("%s\n", metric_example(rows[i].m));
         paired_init(&d, rows[i].task);
-        assert_int_equal(metric_bootstrap(rows[i].m, &d.ia, &d.ib, 20000, 0.9, 42, &iv), 0);
+        assert_int_equal(resample(rows[i].m, &d.ia, &d.ib, 20000, 0.9, 42, &iv), 0);
         assert_near(iv.low, rows[i].low, tolerance);
         assert_near(iv.high, rows[i].high, tolerance);
     }
@@ -266,29 +272,67 @@ static void the_same_seed_gives_the_same_interval(void **state)
 
     (void)state;
     paired_init(&d, TASK_BINARY);
-    assert_int_equal(metric_bootstrap(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 7, &first), 0);
-    assert_int_equal(metric_bootstrap(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 7, &again), 0);
-    assert_int_equal(metric_bootstrap(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 8, &other), 0);
+    assert_int_equal(resample(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 7, &first), 0);
+    assert_int_equal(resample(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 7, &again), 0);
+    assert_int_equal(resample(METRIC_AUC, &d.ia, &d.ib, 200, 0.9, 8, &other), 0);
     assert_memory_equal(&first, &again, sizeof(first));
     assert_true(first.low != other.low);
 }
 
 static void many_metrics_at_once_are_each_as_alone(void **state)
 {
-    static const enum metric metrics[] = {METRIC_AUC, METRIC_LOGLOSS, METRIC_F1, METRIC_ACCURACY,
-                                          METRIC_BRIER};
-    struct interval together[ARRAY_LEN(metrics)], alone;
+    static const enum metric ids[] = {METRIC_AUC,      METRIC_AUC_PR, METRIC_LOGLOSS, METRIC_F1,
+                                      METRIC_ACCURACY, METRIC_BRIER,  METRIC_ECE,     METRIC_MCC};
+    struct metric_resampling how = {.rounds = 100, .confidence = 0.95, .seed = 5};
+    struct metric_compared together[ARRAY_LEN(ids)];
+    struct metric_spec metrics[ARRAY_LEN(ids)];
+    struct interval alone;
     struct paired d;
 
     (void)state;
     paired_init(&d, TASK_BINARY);
-    assert_int_equal(
-        metric_bootstrap_many(metrics, ARRAY_LEN(metrics), &d.ia, &d.ib, 100, 0.95, 5, together),
-        0);
-    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-        assert_int_equal(metric_bootstrap(metrics[i], &d.ia, &d.ib, 100, 0.95, 5, &alone), 0);
-        assert_memory_equal(&alone, &together[i], sizeof(alone));
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        metrics[i] = metric_of(ids[i]);
+    assert_int_equal(metric_compare(metrics, ARRAY_LEN(ids), &d.ia, &d.ib, &how, together), 0);
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        assert_int_equal(resample(ids[i], &d.ia, &d.ib, 100, 0.95, 5, &alone), 0);
+        assert_memory_equal(&alone, &together[i].interval, sizeof(alone));
+        assert_near(together[i].a, value(ids[i], &d.ia, NULL), 0);
+        assert_near(together[i].b, value(ids[i], &d.ib, NULL), 0);
     }
+}
+
+static void any_number_of_threads_gives_the_same(void **state)
+{
+    enum { ROWS = 30000 }; /* enough that threads are worth it */
+    static const enum metric ids[] = {METRIC_AUC, METRIC_AUC_PR, METRIC_LOGLOSS, METRIC_ECE};
+    double *p = malloc(2 * ROWS * sizeof(*p));
+    float *y = malloc(ROWS * sizeof(*y));
+    struct metric_compared found[3][ARRAY_LEN(ids)];
+    struct metric_spec metrics[ARRAY_LEN(ids)];
+    struct rng r;
+
+    (void)state;
+    rng_seed(&r, 3);
+    for (size_t i = 0; i < ROWS; i++) {
+        y[i] = rng_double(&r) < 0.3 ? 1 : 0;
+        p[i] = 0.7 * rng_double(&r) + 0.3 * (double)y[i];
+        p[ROWS + i] = round(p[i] * 50) / 50;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        metrics[i] = metric_of(ids[i]);
+    for (unsigned t = 0; t < 3; t++) {
+        struct metric_input a = {.p = p, .y = y, .rows = ROWS, .k = 1, .task = TASK_BINARY}, b = a;
+        struct metric_resampling how = {
+            .rounds = 150, .confidence = 0.9, .seed = 9, .threads = t * 2};
+
+        b.p = p + ROWS;
+        memset(found[t], 0, sizeof(found[t]));
+        assert_int_equal(metric_compare(metrics, ARRAY_LEN(ids), &a, &b, &how, found[t]), 0);
+        assert_memory_equal(found[0], found[t], sizeof(found[0]));
+    }
+    free(p);
+    free(y);
 }
 
 static void a_model_does_not_differ_from_itself(void **state)
@@ -298,8 +342,10 @@ static void a_model_does_not_differ_from_itself(void **state)
 
     (void)state;
     paired_init(&d, TASK_BINARY);
-    for (enum metric m = METRIC_ACCURACY; m <= METRIC_F1; m++) {
-        assert_int_equal(metric_bootstrap(m, &d.ia, &d.ia, 100, 0.95, 5, &iv), 0);
+    for (enum metric m = METRIC_ACCURACY; m <= METRIC_ECE; m++) {
+        if (m == METRIC_FBETA)
+            continue;
+        assert_int_equal(resample(m, &d.ia, &d.ia, 100, 0.95, 5, &iv), 0);
         assert_near(iv.low, 0, 0);
         assert_near(iv.high, 0, 0);
     }
@@ -313,10 +359,10 @@ static void draws_without_a_value_are_left_out_until_half_is_gone(void **state)
     struct interval iv;
 
     (void)state; /* both classes are among six draws with probability 0.67; one row has one */
-    assert_int_equal(metric_bootstrap(METRIC_AUC, NULL, &in, 400, 0.9, 1, &iv), 0);
+    assert_int_equal(resample(METRIC_AUC, NULL, &in, 400, 0.9, 1, &iv), 0);
     assert_near(iv.low, 1, 0);
     in.rows = 1;
-    assert_int_equal(metric_bootstrap(METRIC_AUC, NULL, &in, 400, 0.9, 1, &iv), 0);
+    assert_int_equal(resample(METRIC_AUC, NULL, &in, 400, 0.9, 1, &iv), 0);
     assert_true(isnan(iv.low));
 }
 
@@ -328,9 +374,9 @@ static void rows_that_do_not_pair_are_refused(void **state)
     (void)state;
     paired_init(&d, TASK_BINARY);
     d.ia.rows--;
-    assert_int_equal(metric_bootstrap(METRIC_AUC, &d.ia, &d.ib, 10, 0.9, 1, &iv), -1);
-    assert_int_equal(metric_bootstrap(METRIC_AUC, NULL, &d.ib, 10, 1.0, 1, &iv), -1);
-    assert_int_equal(metric_bootstrap(METRIC_AUC, NULL, &d.ib, 10, 0, 1, &iv), -1);
+    assert_int_equal(resample(METRIC_AUC, &d.ia, &d.ib, 10, 0.9, 1, &iv), -1);
+    assert_int_equal(resample(METRIC_AUC, NULL, &d.ib, 10, 1.0, 1, &iv), -1);
+    assert_int_equal(resample(METRIC_AUC, NULL, &d.ib, 10, 0, 1, &iv), -1);
 }
 
 /* ---- PSI ---- */
@@ -356,10 +402,10 @@ int main(void)
         cmocka_unit_test(a_sure_and_wrong_answer_costs_no_more_than_the_clip),
         cmocka_unit_test(what_cannot_be_told_is_undefined_with_a_reason),
         cmocka_unit_test(one_row_has_the_metrics_that_it_can_have),
-        cmocka_unit_test(names_are_read_back_and_fit_their_tasks),
         cmocka_unit_test(paired_intervals_are_those_of_scipy),
         cmocka_unit_test(the_same_seed_gives_the_same_interval),
         cmocka_unit_test(many_metrics_at_once_are_each_as_alone),
+        cmocka_unit_test(any_number_of_threads_gives_the_same),
         cmocka_unit_test(a_model_does_not_differ_from_itself),
         cmocka_unit_test(draws_without_a_value_are_left_out_until_half_is_gone),
         cmocka_unit_test(rows_that_do_not_pair_are_refused),

@@ -14,6 +14,10 @@
     "dataset: {name: d, label: y, segment: city}\n"                                                \
     "task: binary\n"
 
+#define BINARY_METRICS                                                                             \
+    "accuracy, balanced_accuracy, precision, recall, f1, fbeta(2), mcc, auc, auc_pr, logloss, "    \
+    "brier, ece, cost, ndcg@10, map@10"
+
 static const struct {
     const char *more;  /* from line 6 on */
     const char *error; /* after "p.yaml:" */
@@ -144,10 +148,25 @@ static const struct {
 
     /* metrics and rules */
     {"gate: {rules: [{metric: auc, at_least: 0.5}, {metric: acc, at_least: 0.3}]}\n",
-     "6: gate.rules[1].metric: unknown metric 'acc'; did you mean 'accuracy'? Known: accuracy, "
-     "auc, logloss, brier, f1"},
+     "6: gate.rules[1].metric: unknown metric 'acc'; did you mean 'accuracy'? "
+     "Known: " BINARY_METRICS},
     {"evaluate: {metrics: [auc, rmse]}\n", "6: evaluate.metrics[1]: 'rmse' is no metric of a "
-                                           "binary task; known: accuracy, auc, logloss, brier, f1"},
+                                           "binary task; known: " BINARY_METRICS},
+    {"evaluate: {metrics: [auc, fbeta]}\n",
+     "6: evaluate.metrics[1]: 'fbeta': give beta, above 0 and at most 100, and perhaps one of "
+     "micro, macro, weighted: fbeta(2), fbeta(0.5 macro)"},
+    {"gate: {rules: [{metric: precision(marco), at_least: 0.5}]}\n",
+     "6: gate.rules[0].metric: 'precision(marco)': takes one of micro, macro, weighted, or "
+     "nothing"},
+    {"evaluate: {metrics: [fbeta(2), fbeta(2.0)]}\n",
+     "6: evaluate.metrics: 'fbeta(2)' and 'fbeta(2.0)' are the same metric"},
+    {"gate: {rules: [{metric: mcc, at_least: -2}]}\n",
+     "6: gate.rules[0].at_least: mcc is never less than -1"},
+    {"evaluate: {metrics: [ndcg@10]}\n",
+     "6: evaluate.metrics[0]: 'ndcg@10' ranks the rows of a group: name their column in "
+     "evaluate.group"},
+    {"evaluate: {metrics: [cost]}\n",
+     "6: evaluate.metrics[0]: 'cost' needs evaluate.cost, what wrong answers cost"},
     {"gate: {rules: [{metric: auc, at_least: 0.5, at_most: 0.9}]}\n",
      "6: gate.rules[0]: needs exactly one of at_least, at_most, no_worse_than, better_than, and "
      "has 2"},

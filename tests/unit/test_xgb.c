@@ -74,11 +74,12 @@ static double score_of(struct xgb *x, const struct matrix *m, enum task t)
 {
     struct metric_input in = {.y = m->y, .rows = m->rows, .k = xgb_outputs(x), .task = t};
     double *p = xmalloc(m->rows * in.k * sizeof(*p)), v;
+    struct metric_spec metric = metric_of(t == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS);
     struct err err = {0};
 
     assert_int_equal(xgb_predict(x, m->x, m->rows, p, &err), 0);
     in.p = p;
-    v = metric_value(t == TASK_REGRESSION ? METRIC_RMSE : METRIC_LOGLOSS, &in, NULL);
+    v = metric_value(&metric, &in, NULL);
     free(p);
     return v;
 }

@@ -1,0 +1,253 @@
+/* Area under the ROC curve and average precision: rows are sorted once by falling score, each
+ * evaluation is one walk.
+ *
+ * Sort: a 64-bit item holds a 32-bit key, the row and whether it is positive; three passes of a
+ * radix sort over the key.  The key is the score as a float32, which rounds without changing the
+ * order; where scores are no float32 themselves, rows of one key are put in order afterwards.
+ * XGBoost's scores are float32, so that this costs nothing.
+ *
+ * Walk: above a row are the negatives and the positives of greater scores, those of its own tie not
+ * counted.  A positive loses to the negatives above it, a negative is won by the positives above
+ * it; what is neither is a tie, and counts half. */
+#include <math.h>
+#include <string.h>
+
+#include "common/metrics_internal.h"
+
+enum { KEY_SHIFT = 32, DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, PASSES = 3 };
+enum { POSITIVE = 1, TIE_START = 2, ROW_SHIFT = 2 };
+
+/* ---- sort ---- */
+
+/* Falls as the score rises; -0 and 0 are one. */
+static uint32_t key_of(double score)
+{
+    float f = (float)score + 0.0f;
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof(bits));
+    return bits >> 31 ? bits : ~bits & 0x7fffffffu;
+}
+
+static void count_digits(const uint64_t *items, size_t n, size_t counts[PASSES][DIGITS])
+{
+    memset(counts, 0, PASSES * sizeof(counts[0]));
+    for (size_t i = 0; i < n; i++)
+        for (size_t pass = 0; pass < PASSES; pass++)
+            counts[pass][items[i] >> (KEY_SHIFT + pass * DIGIT_BITS) & (DIGITS - 1)]++;
+}
+
+/* Sorts by key, stably; the result is in one of the two. */
+static uint64_t *radix_sort(uint64_t *items, uint64_t *other, size_t n)
+{
+    size_t(*counts)[DIGITS] = xmalloc(PASSES * sizeof(*counts));
+
+    count_digits(items, n, counts);
+    for (size_t pass = 0; pass < PASSES; pass++) {
+        size_t shift = KEY_SHIFT + pass * DIGIT_BITS, at = 0, *to = counts[pass];
+        uint64_t *swap = items;
+
+        if (n == 0 || to[items[0] >> shift & (DIGITS - 1)] == n)
+            continue; /* all alike */
+        for (size_t d = 0; d < DIGITS; d++) {
+            size_t here = to[d];
+
+            to[d] = at;
+            at += here;
+        }
+        for (size_t i = 0; i < n; i++)
+            other[to[items[i] >> shift & (DIGITS - 1)]++] = items[i];
+        items = other;
+        other = swap;
+    }
+    free(counts);
+    return items;
+}
+
+struct scored {
+    double score;
+    uint32_t code;
+};
+
+static int by_falling_score(const void *a, const void *b)
+{
+    const struct scored *x = a, *y = b;
+
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->code < y->code ? -1 : x->code > y->code;
+}
+
+static double score_of(const struct metric_input *in, size_t output, uint64_t item)
+{
+    return in->p[((uint32_t)item >> ROW_SHIFT) * in->k + output];
+}
+
+/* Rows whose keys are equal, though their scores may not be. */
+static void take_run(const struct metric_input *in, size_t output, const uint64_t *items, size_t n,
+                     uint32_t *ret)
+{
+    double first = score_of(in, output, items[0]);
+    struct scored *run;
+    size_t same = 1;
+
+    while (same < n && score_of(in, output, items[same]) == first)
+        same++;
+    for (size_t i = 0; same == n && i < n; i++)
+        ret[i] = (uint32_t)items[i] | (i == 0 ? TIE_START : 0);
+    if (same == n)
+        return;
+    run = xmalloc(n * sizeof(*run));
+    for (size_t i = 0; i < n; i++)
+        run[i] = (struct scored){score_of(in, output, items[i]), (uint32_t)items[i]};
+    qsort(run, n, sizeof(*run), by_falling_score);
+    for (size_t i = 0; i < n; i++)
+        ret[i] = run[i].code | (i == 0 || run[i].score != run[i - 1].score ? TIE_START : 0);
+    free(run);
+}
+
+static void take_exact(const uint64_t *items, size_t n, uint32_t *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint32_t)items[i] |
+                 (i == 0 || items[i] >> KEY_SHIFT != items[i - 1] >> KEY_SHIFT ? TIE_START : 0);
+}
+
+static void take_rounded(const struct metric_input *in, size_t output, const uint64_t *items,
+                         uint32_t *ret)
+{
+    for (size_t from = 0, i = 1; i <= in->rows; i++) {
+        if (i < in->rows && items[i] >> KEY_SHIFT == items[from] >> KEY_SHIFT)
+            continue;
+        if (i - from == 1)
+            ret[from] = (uint32_t)items[from] | TIE_START;
+        else
+            take_run(in, output, items + from, i - from, ret + from);
+        from = i;
+    }
+}
+
+uint32_t *metric__rank(const struct metric_input *in, size_t output)
+{
+    uint64_t *items = xmalloc((in->rows + 1) * sizeof(*items)),
+             *other = xmalloc((in->rows + 1) * sizeof(*other)), *sorted;
+    float positive = in->k == 1 ? 1 : (float)output;
+    bool is_exact = true;
+    uint32_t *ret;
+
+    for (size_t i = 0; i < in->rows; i++) {
+        double score = in->p[i * in->k + output];
+
+        is_exact &= (double)(float)score == score;
+        items[i] = (uint64_t)key_of(score) << KEY_SHIFT | i << ROW_SHIFT |
+                   (in->y[i] == positive ? POSITIVE : 0);
+    }
+    sorted = radix_sort(items, other, in->rows);
+    ret = (uint32_t *)(void *)(sorted == items ? other : items); /* the other half is free */
+    if (is_exact)
+        take_exact(sorted, in->rows, ret);
+    else
+        take_rounded(in, output, sorted, ret);
+    free(sorted);
+    return xrealloc(ret, (in->rows + 1) * sizeof(*ret));
+}
+
+/* ---- walk ---- */
+
+struct walk { /* lanes side by side */
+    double pos[METRIC_LANES], neg[METRIC_LANES];
+    double pos_above[METRIC_LANES], neg_above[METRIC_LANES]; /* the tie at hand not counted */
+    double won[METRIC_LANES], lost[METRIC_LANES], precision[METRIC_LANES];
+    bool has_positive; /* the tie at hand, in whatever lane */
+};
+
+static inline __attribute__((always_inline)) void end_tie(struct walk *s, bool wants_pr,
+                                                          size_t lanes)
+{
+    for (size_t l = 0; wants_pr && s->has_positive && l < lanes; l++) {
+        double all = s->pos[l] + s->neg[l];
+
+        s->precision[l] += (s->pos[l] - s->pos_above[l]) * s->pos[l] / (all > 0 ? all : 1);
+    }
+    for (size_t l = 0; l < lanes; l++) {
+        s->pos_above[l] = s->pos[l];
+        s->neg_above[l] = s->neg[l];
+    }
+    s->has_positive = false;
+}
+
+static inline __attribute__((always_inline)) void add_row(struct walk *s, uint32_t item,
+                                                          const double *counts, size_t lanes)
+{
+    if (item & POSITIVE) {
+        s->has_positive = true;
+        for (size_t l = 0; l < lanes; l++) {
+            s->lost[l] += counts[l] * s->neg_above[l];
+            s->pos[l] += counts[l];
+        }
+    } else {
+        for (size_t l = 0; l < lanes; l++) {
+            s->won[l] += counts[l] * s->pos_above[l];
+            s->neg[l] += counts[l];
+        }
+    }
+}
+
+static void walk_lanes(struct walk *s, const uint32_t *order, const struct metric_input *in,
+                       const uint8_t *times, bool wants_pr)
+{
+    enum { AHEAD = 16 }; /* rows whose counts are asked for before they are needed */
+    double counts[METRIC_LANES];
+
+    for (size_t i = 0; i < in->rows; i++) {
+        uint32_t item = order[i], row = item >> ROW_SHIFT;
+        double w = in->w ? in->w[row] : 1;
+
+        if (i + AHEAD < in->rows)
+            __builtin_prefetch(times + (size_t)(order[i + AHEAD] >> ROW_SHIFT) * METRIC_LANES);
+        for (size_t l = 0; l < METRIC_LANES; l++)
+            counts[l] = w * (double)times[(size_t)row * METRIC_LANES + l];
+        if (item & TIE_START)
+            end_tie(s, wants_pr, METRIC_LANES);
+        add_row(s, item, counts, METRIC_LANES);
+    }
+    end_tie(s, wants_pr, METRIC_LANES);
+}
+
+static void walk_once(struct walk *s, const uint32_t *order, const struct metric_input *in,
+                      bool wants_pr)
+{
+    for (size_t i = 0; i < in->rows; i++) {
+        double w = in->w ? in->w[order[i] >> ROW_SHIFT] : 1;
+
+        if (order[i] & TIE_START)
+            end_tie(s, wants_pr, 1);
+        add_row(s, order[i], &w, 1);
+    }
+    end_tie(s, wants_pr, 1);
+}
+
+void metric__walk(const uint32_t *order, const struct metric_input *in, const uint8_t *times,
+                  double *ret_auc, double *ret_pr)
+{
+    struct walk s = {0};
+    size_t lanes = times ? METRIC_LANES : 1;
+
+    if (times)
+        walk_lanes(&s, order, in, times, ret_pr != NULL);
+    else
+        walk_once(&s, order, in, ret_pr != NULL);
+    for (size_t l = 0; l < lanes; l++) {
+        double pairs = s.pos[l] * s.neg[l];
+
+        if (ret_auc)
+            ret_auc[l] = pairs > 0 ? (s.won[l] - s.lost[l] + pairs) / (2 * pairs) : (double)NAN;
+        if (ret_pr)
+            ret_pr[l] = pairs > 0 ? s.precision[l] / s.pos[l] : (double)NAN;
+    }
+}
+
+const char *metric__rank_undefined(size_t outputs)
+{
+    return outputs == 1 ? "all rows are of one class" : "a class has no rows, or all";
+}

@@ -28,14 +28,6 @@ struct input *agent__input_of(struct agent *a, enum record r)
     return NULL;
 }
 
-static const char *header_str(struct arena *arena, const struct bus_message *m, const char *name)
-{
-    for (size_t i = 0; i < m->n_headers; i++)
-        if (strcmp(m->headers[i].name, name) == 0 && m->headers[i].value)
-            return arena_strndup(arena, m->headers[i].value, m->headers[i].n);
-    return NULL;
-}
-
 /* An outside producer need not give an id: then the same bytes are the same event. */
 static const char *derived_id(struct arena *arena, const struct bus_message *m)
 {
@@ -46,30 +38,85 @@ static const char *derived_id(struct arena *arena, const struct bus_message *m)
     return arena_strdup(arena, id);
 }
 
-static struct event *event_of(struct agent *a, enum record r, const struct bus_message *m)
+static const char *text_of(struct arena *arena, const struct bus_header *h)
 {
-    (void)a;
+    return arena_strndup(arena, h->value, h->n);
+}
+
+static int hops_of(const struct bus_header *h)
+{
+    int64_t hops = 0;
+    char text[24];
+    if (h->n >= sizeof(text))
+        return 0;
+    memcpy(text, h->value, h->n);
+    text[h->n] = '\0';
+    return str_to_i64(text, &hops) == 0 && hops > 0 && hops < INT32_MAX ? (int)hops : 0;
+}
+
+static bool time_of(const struct bus_header *h, int64_t *ret_unix_us)
+{
+    char text[64]; /* RFC 3339 has half of it */
+    if (h->n >= sizeof(text))
+        return false;
+    memcpy(text, h->value, h->n);
+    text[h->n] = '\0';
+    return clk_parse(text, ret_unix_us) == 0;
+}
+
+/* What an agent asks of a header; the first of a name counts. */
+struct envelope_in {
+    const struct bus_header *id, *cause, *correlation, *source, *trace, *seen, *hops, *time;
+};
+
+static void sort_headers(const struct bus_message *m, struct envelope_in *ret)
+{
+    const struct {
+        const char *name;
+        const struct bus_header **to;
+    } wanted[] = {{"ce_id", &ret->id},          {"ce_causationid", &ret->cause},
+                  {"ce_source", &ret->source},  {"ce_correlationid", &ret->correlation},
+                  {"traceparent", &ret->trace}, {"ce_seen", &ret->seen},
+                  {"ce_hops", &ret->hops},      {"ce_time", &ret->time}};
+    for (size_t i = 0; i < m->n_headers; i++)
+        for (size_t k = 0; m->headers[i].value && k < ARRAY_LEN(wanted); k++)
+            if (!*wanted[k].to && strcmp(m->headers[i].name, wanted[k].name) == 0) {
+                *wanted[k].to = &m->headers[i];
+                break;
+            }
+}
+
+/* The fold keeps most events for ever: what one holds is in one piece, and about as large as that.
+ */
+static void reserve(struct arena *mem, enum record r, const struct bus_message *m)
+{
+    size_t bytes = m->key_n + m->value_n + m->value_n / 4 + record_struct_size(r);
+    for (size_t i = 0; i < m->n_headers; i++)
+        bytes += m->headers[i].n + 1;
+    arena_reserve(mem, bytes);
+}
+
+static struct event *event_of(enum record r, const struct bus_message *m)
+{
     struct event *ev = xcalloc(1, sizeof(*ev));
     struct arena *mem = &ev->arena;
+    struct envelope_in in = {0};
+    sort_headers(m, &in);
+    reserve(mem, r, m);
     ev->type = r;
     ev->partition = m->partition;
     ev->offset = m->offset;
     ev->key = arena_strndup(mem, m->key_n ? m->key : "", m->key_n);
-    const char *id = header_str(mem, m, "ce_id");
-    ev->id = id && id_is_valid(id) ? id : derived_id(mem, m);
-    ev->cause = header_str(mem, m, "ce_causationid");
-    ev->correlation = header_str(mem, m, "ce_correlationid");
-    if (!ev->correlation)
-        ev->correlation = ev->id;
-    ev->source = header_str(mem, m, "ce_source");
-    ev->trace = header_str(mem, m, "traceparent");
-    ev->seen = header_str(mem, m, "ce_seen");
-    int64_t hops = 0;
-    const char *text = header_str(mem, m, "ce_hops");
-    if (text && str_to_i64(text, &hops) == 0 && hops > 0 && hops < INT32_MAX)
-        ev->hops = (int)hops;
-    text = header_str(mem, m, "ce_time");
-    if (!text || clk_parse(text, &ev->time_unix_us))
+    ev->id = in.id ? text_of(mem, in.id) : NULL;
+    if (!ev->id || !id_is_valid(ev->id))
+        ev->id = derived_id(mem, m);
+    ev->cause = in.cause ? text_of(mem, in.cause) : NULL;
+    ev->correlation = in.correlation ? text_of(mem, in.correlation) : ev->id;
+    ev->source = in.source ? text_of(mem, in.source) : NULL;
+    ev->trace = in.trace ? text_of(mem, in.trace) : NULL;
+    ev->seen = in.seen ? text_of(mem, in.seen) : NULL;
+    ev->hops = in.hops ? hops_of(in.hops) : 0;
+    if (!in.time || !time_of(in.time, &ev->time_unix_us))
         ev->time_unix_us = m->timestamp_ms > 0 ? m->timestamp_ms * 1000 : 0;
     return ev;
 }
@@ -209,7 +256,7 @@ static bool take_message(struct agent *a, struct input *in, struct part *p,
         take_tombstone(a, in, m);
         return true;
     }
-    struct event *ev = event_of(a, in->record, m);
+    struct event *ev = event_of(in->record, m);
     struct err err = {0};
     int rc = codec_decode(a->codec, in->record, (struct slice){m->value, m->value_n}, &ev->arena,
                           &ev->rec, &err);
@@ -282,7 +329,7 @@ void agent__on_message(void *ctx, const struct bus_message *m)
         return;
     bool is_folded = in->kind != INPUT_STREAM && in->kind != INPUT_GLOBAL_STREAM;
     if (is_folded && !a->is_reading_cache)
-        agent__cache_add(a, m);
+        agent__cache_add(a, in, m);
 }
 
 void agent__on_end(void *ctx, const char *topic, int partition, int64_t offset)

@@ -1,6 +1,7 @@
 /* What the files of the runtime share: agent.c (life), agent_input.c (log to fold), agent_units.c
  * (keys, reconcile, positions), agent_emit.c (events out), agent_cache.c (local copy of the log),
- * agent_http.c (endpoints, metrics), agent_pipelines.c.  Nobody else includes this. */
+ * agent_pack.c (its form), agent_http.c (endpoints, metrics), agent_pipelines.c.  Nobody else
+ * includes this. */
 #ifndef COMMON_AGENT_INTERNAL_H
 #define COMMON_AGENT_INTERNAL_H
 
@@ -37,6 +38,14 @@ struct pending {
     bool is_done;
 };
 
+struct cache_row {     /* messages of a partition that the cache has not got yet */
+    const char *topic; /* the input's */
+    int partition;
+    int64_t offset, last;
+    struct buf messages; /* empty: there is no such row */
+    struct cache_row *next;
+};
+
 struct part { /* one partition of one input */
     bool assigned, at_end, resumed;
     int64_t next; /* offset to fold next */
@@ -45,7 +54,8 @@ struct part { /* one partition of one input */
     struct pending *pending; /* work: ring of outstanding events, in offset order */
     size_t head, n_pending, cap_pending;
     int64_t settled; /* position last given to commit */
-    int64_t need;    /* ce_seen of events folded elsewhere: must be read at least up to here */
+    struct cache_row row;
+    int64_t need; /* ce_seen of events folded elsewhere: must be read at least up to here */
 };
 
 struct input {
@@ -114,7 +124,8 @@ struct agent {
     struct metric_cell *metrics;
     struct store *cache;
     bool cache_in_tx, is_reading_cache;
-    int64_t cache_rows;              /* of the transaction */
+    struct cache_row *cache_rows;    /* that have messages */
+    int64_t cache_messages;          /* of the transaction */
     struct loop_timer *timer;        /* wakes and retries */
     struct loop_timer *assign_timer; /* waits for topics */
     struct loop_timer *hold_timer;   /* partitions held back for a schema */
@@ -164,13 +175,18 @@ void agent__seen_note(struct agent *a, const struct event *ev);
 /* agent_cache.c */
 int agent__cache_open(struct agent *a, struct err *err);
 void agent__cache_close(struct agent *a);
-void agent__cache_add(struct agent *a, const struct bus_message *m);
+void agent__cache_add(struct agent *a, struct input *in, const struct bus_message *m);
+void agent__cache_put_rows(struct agent *a); /* into the transaction: parts are going to change */
 void agent__cache_flush(struct agent *a);
 /* Replays what is cached of a partition through agent__on_message, as far as its schemas are known
  * by now; sets part->next. */
 int agent__cache_restore(struct agent *a, struct input *in, int partition, struct err *err);
 bool agent__cache_matches(struct agent *a, const struct bus_message *m);
 void agent__cache_reset(struct agent *a);
+/* agent_pack.c: appends a message; takes the next one off, false where they are damaged (*in is as
+ * it was).  Topic and partition are the caller's to know, the offset counts from the one before. */
+void agent__pack(const struct bus_message *m, int64_t from_offset, struct buf *out);
+bool agent__unpack(struct slice *in, int64_t from_offset, struct bus_message *ret);
 /* agent_pipelines.c */
 void agent__declare(struct agent *a, struct event *ev, const char *key);
 void agent__pipelines_free(struct agent *a);

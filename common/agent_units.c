@@ -31,13 +31,19 @@ static char key_class(enum record r)
 
 struct unit_x *agent__unit(struct agent *a, enum record r, const char *key, bool create)
 {
-    CLEANUP_FREE char *map_key = xasprintf("%c%s", key_class(r), key);
+    enum { SHORT_SIZE = 256 }; /* nearly every key: asked for each event */
+    char text[SHORT_SIZE];
+    size_t n = strlen(key) + 1;
+    CLEANUP_FREE char *longer = n < SHORT_SIZE ? NULL : xmalloc(n + 1);
+    char *map_key = longer ? longer : text;
     struct unit_x *x = NULL;
-    HASH_FIND_STR(a->units, map_key, x);
+    map_key[0] = key_class(r);
+    memcpy(map_key + 1, key, n);
+    HASH_FIND(hh, a->units, map_key, n, x);
     if (x || !create)
         return x;
     x = xcalloc(1, sizeof(*x));
-    x->map_key = TAKE(map_key);
+    x->map_key = xstrndup(map_key, n);
     x->u.line = line_new(key);
     x->u.key = x->u.line->key;
     x->u.partition = -1;
@@ -260,6 +266,10 @@ void agent__run(struct agent *a)
 {
     if (a->is_in_run || !a->is_assigned || a->is_stopped)
         return;
+    if (!a->is_ready) { /* nothing is owed before everything is read; then all are touched */
+        agent__cache_flush(a);
+        return;
+    }
     a->is_in_run = true;
     struct unit_x *x = a->dirty_head, *held = NULL;
     a->dirty_head = a->dirty_tail = NULL;
@@ -342,6 +352,7 @@ static void unmark(struct agent *a, const struct unit_x *gone)
 
 void agent__drop_partition(struct agent *a, int partition)
 {
+    agent__cache_put_rows(a);
     for (size_t i = 0; i < a->n_inputs; i++) {
         struct input *in = &a->inputs[i];
         if (in->kind == INPUT_GLOBAL || in->kind == INPUT_GLOBAL_STREAM ||

@@ -1,15 +1,14 @@
-/* What comes beside a record, from anywhere: headers as the local cache packs them, and what an
- * agent reads out of them.  The first byte is the length of the key; key, headers and value are cut
- * from the rest. */
-#include "common/agent_cache.c" /* unpack_headers, pack_headers */
+/* What comes beside a record, from anywhere: messages as the local cache packs them, and what an
+ * agent reads out of their headers. */
 #include "common/agent_emit.c"  /* seen_of, headers_of */
 #include "common/agent_input.c" /* event_of */
+#include "common/agent_pack.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void check_event(struct agent *a, const struct bus_message *m)
 {
-    struct event *ev = event_of(a, RECORD_LABEL_OBSERVED, m);
+    struct event *ev = event_of(RECORD_LABEL_OBSERVED, m);
     struct envelope e = {.record = RECORD_DRIFT_DETECTED,
                          .id = ev->id,
                          .key = ev->key,
@@ -37,12 +36,20 @@ static void check_event(struct agent *a, const struct bus_message *m)
 static void check_packing(const struct bus_message *m)
 {
     CLEANUP(buf_fini) struct buf packed = {0};
-    struct bus_header again[BUS_MAX_HEADERS];
+    struct bus_message again = {0};
+    struct slice in;
 
-    pack_headers(m, &packed);
-    BUG_ON(unpack_headers(buf_slice(&packed), again) != m->n_headers);
+    agent__pack(m, 0, &packed);
+    in = buf_slice(&packed);
+    BUG_ON(!agent__unpack(&in, 0, &again) || in.n > 0);
+    BUG_ON(again.offset != m->offset || again.timestamp_ms != m->timestamp_ms);
+    BUG_ON(!again.key != !m->key || again.key_n != m->key_n);
+    BUG_ON(!again.value != !m->value || again.value_n != m->value_n);
+    BUG_ON(again.n_headers != m->n_headers);
     for (size_t i = 0; i < m->n_headers; i++)
-        BUG_ON(strcmp(again[i].name, m->headers[i].name) != 0 || again[i].n != m->headers[i].n);
+        BUG_ON(strcmp(again.headers[i].name, m->headers[i].name) != 0 ||
+               !again.headers[i].value != !m->headers[i].value ||
+               again.headers[i].n != m->headers[i].n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -50,20 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct agent a = {.cluster = "mockClusterFake1",
                       .clk = &clk_system,
                       .source = (char *)(uintptr_t) "relearn/fuzz"};
-    size_t key_n = n ? data[0] : 0;
-    struct bus_message m = {.topic = "relearn.labels", .timestamp_ms = (int64_t)n};
-    char *copy; /* of its own size, so that reading on is seen */
+    struct bus_message m = {.topic = "relearn.labels"};
+    char *copy = n ? xmemdup(data, n) : xmalloc(1); /* of its own size: reading on is seen */
+    struct slice in = {copy, n};
 
-    if (n < 1 + key_n)
-        return 0;
-    copy = n > 1 ? xmemdup(data + 1, n - 1) : xmalloc(1);
-    m.key = key_n ? copy : NULL;
-    m.key_n = key_n;
-    m.value = copy + key_n;
-    m.value_n = n - 1 - key_n;
-    m.n_headers = unpack_headers((struct slice){copy + key_n, n - 1 - key_n}, m.headers);
-    check_event(&a, &m);
-    check_packing(&m);
+    while (in.n > 0 && agent__unpack(&in, 0, &m)) {
+        check_event(&a, &m);
+        check_packing(&m);
+    }
     free(copy);
     return 0;
 }

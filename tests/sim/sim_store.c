@@ -12,8 +12,8 @@ enum { FILES_MAX = 2 * SIM_PROCS_MAX };
 
 struct row {
     const char *topic;
-    int64_t partition, offset, timestamp_ms;
-    struct slice key, value, headers;
+    int64_t partition, offset;
+    struct slice messages;
 };
 struct file {
     char path[160];
@@ -21,7 +21,7 @@ struct file {
     size_t n, cap;
     bool is_damaged;
 };
-enum statement { STATEMENT_INSERT = 0, STATEMENT_RANGE, STATEMENT_ONE, STATEMENTS };
+enum statement { STATEMENT_INSERT = 0, STATEMENT_RANGE, STATEMENT_LAST, STATEMENTS };
 struct stmt {
     struct store *st;
     enum statement what;
@@ -121,9 +121,9 @@ void store_rollback(struct store *st)
 
 int store_prepare(struct store *st, const char *sql, struct stmt **ret, struct err *err)
 {
-    enum statement what = str_has_prefix(sql, "INSERT")          ? STATEMENT_INSERT
-                          : str_has_prefix(sql, "SELECT offset") ? STATEMENT_RANGE
-                                                                 : STATEMENT_ONE;
+    enum statement what = str_has_prefix(sql, "INSERT")                         ? STATEMENT_INSERT
+                          : str_has_suffix(sql, "ORDER BY offset DESC LIMIT 1") ? STATEMENT_LAST
+                                                                                : STATEMENT_RANGE;
     (void)err;
     st->stmts[what] = (struct stmt){.st = st, .what = what};
     *ret = &st->stmts[what];
@@ -138,17 +138,13 @@ void stmt_bind_str(struct stmt *s, int index, const char *v)
 
 void stmt_bind_int(struct stmt *s, int index, int64_t v)
 {
-    *(index == 2 ? &s->in.partition : index == 3 ? &s->in.offset : &s->in.timestamp_ms) = v;
+    *(index == 2 ? &s->in.partition : &s->in.offset) = v;
 }
 
 void stmt_bind_blob(struct stmt *s, int index, const void *p, size_t n)
 {
-    *(index == 5 ? &s->in.key : index == 6 ? &s->in.value : &s->in.headers) = (struct slice){p, n};
-}
-
-static struct slice keep(struct slice s)
-{
-    return (struct slice){s.p ? arena_memdup(&sim.arena, s.p, s.n) : NULL, s.n};
+    BUG_ON(index != 4);
+    s->in.messages = (struct slice){p, n};
 }
 
 int stmt_run(struct stmt *s, struct err *err)
@@ -158,9 +154,7 @@ int stmt_run(struct stmt *s, struct err *err)
     BUG_ON(s->what != STATEMENT_INSERT);
     f->rows = xgrow(f->rows, &f->cap, f->n + 1, sizeof(*f->rows));
     s->in.topic = record_topic(record_of_topic(s->in.topic + strlen("relearn.")));
-    s->in.key = keep(s->in.key);
-    s->in.value = keep(s->in.value);
-    s->in.headers = keep(s->in.headers);
+    s->in.messages.p = arena_memdup(&sim.arena, s->in.messages.p, s->in.messages.n);
     f->rows[f->n++] = s->in;
     return 0;
 }
@@ -169,7 +163,7 @@ static bool is_meant(const struct stmt *s, const struct row *r)
 {
     return r->partition == s->in.partition &&
            strcmp(r->topic, s->in.topic + strlen("relearn.")) == 0 &&
-           (s->what == STATEMENT_RANGE || r->offset == s->in.offset);
+           (s->what == STATEMENT_RANGE || r->offset <= s->in.offset);
 }
 
 /* Rows come in the order of their offsets: each topic's were written in it. */
@@ -178,7 +172,7 @@ int stmt_step(struct stmt *s, bool *ret_row, struct err *err)
     const struct file *f = s->st->file;
     (void)err;
     s->row = NULL;
-    while (s->at < f->n && !s->row) {
+    while (s->at < f->n && (!s->row || s->what == STATEMENT_LAST)) {
         const struct row *r = &f->rows[s->at++];
         if (is_meant(s, r))
             s->row = r;
@@ -194,24 +188,14 @@ void stmt_reset(struct stmt *s)
 
 int64_t stmt_int(struct stmt *s, int column)
 {
-    return column == 0 ? s->row->offset : s->row->timestamp_ms;
-}
-
-static struct slice column_of(const struct stmt *s, int column)
-{
-    if (s->what == STATEMENT_ONE)
-        return s->row->value;
-    return column == 2 ? s->row->key : column == 3 ? s->row->value : s->row->headers;
+    BUG_ON(column != 0);
+    return s->row->offset;
 }
 
 struct slice stmt_blob(struct stmt *s, int column)
 {
-    return column_of(s, column);
-}
-
-bool stmt_is_null(struct stmt *s, int column)
-{
-    return !column_of(s, column).p;
+    BUG_ON(column != 1);
+    return s->row->messages;
 }
 
 const char *store_library(void)

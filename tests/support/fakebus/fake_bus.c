@@ -77,7 +77,8 @@ static bool fake_step_group(struct bus *b)
     if (b->revoked_at < g->generation) {
         b->revoked_at = g->generation;
         if (b->assigned_at > 0)
-            b->cb.on_revoked(b->cb.ctx, false);
+            b->cb.on_revoked(b->cb.ctx, b->is_expelled);
+        b->is_expelled = false;
         for (size_t i = 0; i < b->n_parts; i++)
             b->parts[i].is_assigned = b->parts[i].is_paused = false;
         fake_wake_all();
@@ -299,6 +300,14 @@ void fake_bus_crash(struct bus *b)
     fake_rebalance(b);
     b->is_crashed = true;
     b->n_sent = 0;
+}
+
+void fake_bus_expel(struct bus *b)
+{
+    for (size_t i = 0; i < b->n_parts; i++)
+        b->parts[i].commit = b->parts[i].committed = -1;
+    b->is_expelled = true;
+    fake_rebalance(b);
 }
 
 /* ---- bus.h ----------------------------------------------------------------------------------- */

@@ -34,6 +34,9 @@ bool fake_bus_step(void);
 /* As if its process had died: no callback any more, nothing sent is acknowledged or committed; it
  * is out of its group.  bus_close then only frees. */
 void fake_bus_crash(struct bus *b);
+/* As if its session had ended unnoticed: what it had not committed is lost; it is told so, and
+ * joins its group again. */
+void fake_bus_expel(struct bus *b);
 
 /* The log as a broker has it.  Messages live until fake_bus_reset. */
 int64_t fake_bus_append(const char *topic, int partition, struct slice key, struct slice value,

@@ -53,6 +53,7 @@ struct bus {
     char **subscribed;
     size_t n_subscribed;
     int revoked_at, assigned_at; /* generations of the group */
+    bool is_expelled;            /* and not told yet */
     int64_t close_by_ms;
     loop_fn on_closed;
     void *on_closed_ctx;

@@ -54,7 +54,7 @@ const char *metric__check_rows(const struct metric_input *in)
             (in->y[i] < 0 || in->y[i] >= (float)n_classes || in->y[i] != floorf(in->y[i])))
             return "a label is no class of the model";
         if (in->w && (!isfinite(in->w[i]) || in->w[i] < 0))
-            return "a weight is negative or not finite";
+            return "a weight is missing, negative or not finite";
         total += in->w ? in->w[i] : 1;
     }
     return total > 0 ? NULL : METRIC_NO_WEIGHT;

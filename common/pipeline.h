@@ -34,6 +34,13 @@ enum inconclusive {
     INCONCLUSIVE_PROMOTE,
     INCONCLUSIVE_ASK
 }; /* gate.inconclusive */
+/* What a snapshot keeps of each row beside features and label, for evaluation. */
+enum aside {
+    ASIDE_WEIGHT = 0, /* how much the row counts */
+    ASIDE_GROUP,      /* which ranking it is of */
+    ASIDE_VALUE,      /* what a wrong answer costs */
+    ASIDE_COUNT
+};
 enum search_kind { SEARCH_NONE = 0, SEARCH_GRID, SEARCH_RANDOM };
 
 struct column_rule { /* contract.columns.<name> */
@@ -130,8 +137,8 @@ struct pipeline {
     size_t n_metrics;
     const char *const *slices; /* columns: evaluate.slices and those of the gate's rules */
     size_t n_slices;
-    const char *weight, *group; /* columns: weights of rows, groups of rankings; NULL: none */
-    const struct cost *cost;    /* NULL: none */
+    const char *asides[ASIDE_COUNT]; /* columns kept beside the features; NULL: none */
+    const struct cost *cost;         /* NULL: none */
     double confidence;
     int64_t bootstrap_rounds;
     int64_t test_snapshots; /* newest snapshots of the window whose test splits are used; 0: all */

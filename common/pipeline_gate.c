@@ -1,4 +1,4 @@
-/* evaluate and gate: what is measured, and what a candidate must show. */
+/* gate: what a candidate must show. */
 #include <math.h>
 
 #include "common/metrics.h"
@@ -6,65 +6,6 @@
 
 #define AT(member) offsetof(struct pipeline, member)
 #define DAY_MS 86400000.0
-
-/* The one form that events carry and rules are matched by; what is no metric stays as it is, for
- * check_metric to refuse. */
-static const char *canonical(struct reader *rd, const char *name)
-{
-    char text[METRIC_NAME_SIZE];
-    struct metric_spec m;
-
-    if (metric_parse(name, &m, NULL))
-        return name;
-    metric_str(&m, text);
-    return strcmp(text, name) == 0 ? name : arena_strdup(&rd->p->arena, text);
-}
-
-static int read_metrics(struct reader *rd, const struct yaml_node *n, void *target)
-{
-    static const struct key item = {.kind = KEY_TEXT, .must = "be a metric"};
-    struct pipeline *p = target;
-    const char *const *names;
-    const char **list;
-
-    if (pipeline__texts(rd, n, &item, 1, PIPELINE_MAX_METRICS, &names, &p->n_metrics))
-        return -1;
-    list = arena_alloc(&p->arena, p->n_metrics * sizeof(*list));
-    for (size_t i = 0; i < p->n_metrics; i++) {
-        list[i] = canonical(rd, names[i]);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(list[i], list[j]) == 0)
-                return pipeline__fail(rd, n->items[i]->line, "'%s' and '%s' are the same metric",
-                                      names[j], names[i]);
-    }
-    p->metrics = list;
-    return 0;
-}
-
-static int read_slices(struct reader *rd, const struct yaml_node *n, void *target)
-{
-    struct pipeline *p = target;
-
-    return pipeline__texts(rd, n, &pipeline__column_name, 0, PIPELINE_MAX_SLICES, &p->slices,
-                           &p->n_slices);
-}
-
-const struct key pipeline__evaluate_keys[] = {
-    {.name = "metrics", .kind = KEY_CUSTOM, .read = read_metrics},
-    {.name = "slices", .kind = KEY_CUSTOM, .read = read_slices},
-    {.name = "confidence", .kind = KEY_NUMBER, .offset = AT(confidence), .min = 0.5, .max = 0.999},
-    {.name = "bootstrap_rounds",
-     .kind = KEY_INT,
-     .offset = AT(bootstrap_rounds),
-     .min = 50,
-     .max = 10000},
-    {.name = "test_snapshots",
-     .kind = KEY_INT,
-     .offset = AT(test_snapshots),
-     .min = 0,
-     .max = PIPELINE_WINDOW_MAX},
-    {0},
-};
 
 /* ---- gate ---- */
 
@@ -101,7 +42,7 @@ static int read_rule(struct reader *rd, const struct yaml_node *n, struct gate_r
     *r = (struct gate_rule){.line = n->line};
     if (pipeline__map(rd, n, rule_keys, r))
         return -1;
-    r->metric = canonical(rd, r->metric);
+    r->metric = pipeline__metric_name(rd, r->metric);
     for (int k = 0; k < (int)ARRAY_LEN(rule_kinds); k++) {
         if (yaml_is_null(yaml_get(n, rule_kinds[k])))
             continue;
@@ -221,7 +162,7 @@ static int check_metric(struct reader *rd, const char *path, const char *name)
     }
     if (rc)
         return pipeline__fail_at(rd, path, "%s", err.msg);
-    if (metric_needs_groups(m.id) && !rd->p->group)
+    if (metric_needs_groups(m.id) && !rd->p->asides[ASIDE_GROUP])
         return pipeline__fail_at(rd, path,
                                  "'%s' ranks the rows of a group: name their column in "
                                  "evaluate.group",
@@ -327,7 +268,7 @@ static int check_quality(struct reader *rd)
         return pipeline__fail_at(rd, "monitor.quality.metric",
                                  "'%s' cannot be told from predictions and labels alone",
                                  p->quality_metric);
-    rd->p->quality_metric = canonical(rd, p->quality_metric);
+    rd->p->quality_metric = pipeline__metric_name(rd, p->quality_metric);
     if (has_least == has_most)
         return pipeline__fail_at(rd, "monitor.quality", "needs one of at_least and at_most");
     if (has_most && metric_higher_is_better(m.id))
@@ -346,6 +287,8 @@ int pipeline__check_gate(struct reader *rd)
     const struct pipeline *p = rd->p;
     char path[64];
 
+    if (pipeline__check_evaluate(rd))
+        return -1;
     for (size_t i = 0; i < p->n_metrics; i++) {
         snprintf(path, sizeof(path), "evaluate.metrics[%zu]", i);
         if (check_metric(rd, path, p->metrics[i]))

@@ -20,7 +20,7 @@
 #define PIPELINE_MAX_VALUES 64   /* of one search axis */
 #define PIPELINE_MAX_TRIALS 1000 /* each is a whole training */
 #define PIPELINE_MAX_RULES 64
-#define PIPELINE_MAX_METRICS 64  /* of evaluate.metrics: each is resampled on each slice */
+#define PIPELINE_MAX_METRICS 64   /* of evaluate.metrics: each is resampled on each slice */
 #define PIPELINE_MAX_SLICES 16    /* each value of each is evaluated with its own intervals */
 #define PIPELINE_MAX_CLASSES 1000 /* XGBoost fits one tree per class and round */
 #define PIPELINE_MAX_STEPS 20
@@ -107,6 +107,8 @@ void pipeline__defaults(struct pipeline *p);
 /* Checks that need more than one key; each names the key to change. */
 int pipeline__check(struct reader *rd);
 int pipeline__check_train(struct reader *rd);
+int pipeline__check_evaluate(struct reader *rd);
 int pipeline__check_gate(struct reader *rd);
+const char *pipeline__metric_name(struct reader *rd, const char *name); /* canonical */
 
 #endif

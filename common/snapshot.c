@@ -39,6 +39,8 @@ void snapshot_free(struct snapshot *s)
     free(s->label_name);
     free_strings(s->classes, s->n_classes);
     columns_free(s->columns, s->n_columns);
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        free(s->asides[i]);
     free(s);
 }
 
@@ -47,7 +49,24 @@ static void snapshot_freep(struct snapshot **s)
     snapshot_free(*s);
 }
 
+static const char *const ASIDES[ASIDE_COUNT] = {
+    [ASIDE_WEIGHT] = "weight", [ASIDE_GROUP] = "group", [ASIDE_VALUE] = "value"};
+
 /* ---- to JSON ---- */
+
+/* Members that a snapshot without asides does not have: it is the same as ever. */
+static void set_asides(const struct snapshot *s, struct json *root, struct json *files)
+{
+    struct json *asides;
+
+    if (s->n_asides == 0)
+        return;
+    asides = json_set(root, "asides", json_object());
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        if (s->asides[i])
+            json_set_str(asides, ASIDES[i], s->asides[i]);
+    json_set_str(files, "aside.npy", s->aside);
+}
 
 static struct json *strings_to_json(char *const *strings, size_t n)
 {
@@ -92,6 +111,7 @@ struct json *snapshot_to_json(const struct snapshot *s)
     json_set_str(files, "split.npy", s->split);
     json_set_str(files, "row_hash.npy", s->row_hash);
     json_set_str(files, "profile.json", s->profile);
+    set_asides(s, root, files);
     return root;
 }
 
@@ -106,6 +126,20 @@ static int take_files(const struct manifest *m, const struct json *files, struct
         manifest_digest(m, files, "profile.json", s->profile))
         return -1;
     return 0;
+}
+
+static int take_asides(const struct manifest *m, const struct json *j, struct snapshot *s)
+{
+    const struct json *asides = json_get(j, "asides");
+
+    for (size_t i = 0; asides && i < ASIDE_COUNT; i++) {
+        if (!json_get(asides, ASIDES[i]))
+            continue;
+        if (manifest_string(m, asides, ASIDES[i], &s->asides[i]))
+            return -1;
+        s->n_asides++;
+    }
+    return s->n_asides ? manifest_digest(m, json_get(j, "files"), "aside.npy", s->aside) : 0;
 }
 
 static int take_rows(const struct manifest *m, const struct json *j, struct snapshot *s)
@@ -143,7 +177,7 @@ int snapshot_from_json(const struct json *j, struct snapshot **ret, struct err *
         return -1;
     if (manifest_task(m, j, s->n_classes, "label.classes", &s->task) || take_rows(m, j, s) ||
         manifest_columns(m, j, &s->columns, &s->n_columns) ||
-        take_files(m, json_get(j, "files"), s))
+        take_files(m, json_get(j, "files"), s) || take_asides(m, j, s))
         return -1;
     *ret = TAKE(s);
     return 0;
@@ -202,7 +236,9 @@ int snapshot_map(const struct artifacts *a, const struct snapshot *s, struct sna
     if (map_one(a, s->features, "features.npy", NPY_F32, s->rows, s->n_columns, &d.features, err) ||
         map_one(a, s->label, "label.npy", NPY_F32, s->rows, 1, &d.label, err) ||
         map_one(a, s->split, "split.npy", NPY_U8, s->rows, 1, &d.split, err) ||
-        map_one(a, s->row_hash, "row_hash.npy", NPY_U64, s->rows, 1, &d.row_hash, err)) {
+        map_one(a, s->row_hash, "row_hash.npy", NPY_U64, s->rows, 1, &d.row_hash, err) ||
+        (s->n_asides &&
+         map_one(a, s->aside, "aside.npy", NPY_F64, s->rows, s->n_asides, &d.aside, err))) {
         snapshot_unmap(&d);
         return -1;
     }
@@ -218,5 +254,6 @@ void snapshot_unmap(struct snapshot_data *d)
     npy_close(&d->label);
     npy_close(&d->split);
     npy_close(&d->row_hash);
+    npy_close(&d->aside);
     *d = (struct snapshot_data){0};
 }

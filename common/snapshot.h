@@ -35,6 +35,9 @@ struct snapshot {
     size_t split_rows[3];
     char features[DIGEST_HEX_SIZE], label[DIGEST_HEX_SIZE], split[DIGEST_HEX_SIZE],
         row_hash[DIGEST_HEX_SIZE], profile[DIGEST_HEX_SIZE];
+    char *asides[ASIDE_COUNT]; /* columns whose values aside.npy has, in this order; NULL: not */
+    size_t n_asides;
+    char aside[DIGEST_HEX_SIZE]; /* "" when there are none */
 };
 /* Manifest only. Errors: ERR_NOTFOUND, ERR_CODEC (damaged). */
 int snapshot_open(const struct artifacts *a, const char *digest, struct snapshot **ret,
@@ -51,6 +54,7 @@ struct snapshot_data {
     struct npy_file label;    /* float32 rows */
     struct npy_file split;    /* uint8 rows */
     struct npy_file row_hash; /* uint64 rows */
+    struct npy_file aside;    /* float64 rows x n_asides; empty when there are none */
 };
 int snapshot_map(const struct artifacts *a, const struct snapshot *s, struct snapshot_data *ret,
                  struct err *err) WARN_UNUSED;
@@ -66,6 +70,9 @@ struct matrix {
     float *x;       /* rows x n_columns */
     float *y;       /* rows */
     uint64_t *hash; /* rows */
+    /* Rows of the test split only, of each kind that some snapshot has; NULL: none.  NaN: missing,
+     * or of a snapshot without.  A group is a number that stands for its text. */
+    double *aside[ASIDE_COUNT];
 };
 /* snapshots oldest first; want: which split; max_rows 0: all, else the newest so many rows.
  * like: NULL, or a feature list (columns, classes, of a model) that the result must have exactly:

@@ -34,6 +34,9 @@ struct loader {
     bool is_identity;       /* every column is copied from the same place */
     float *x, *y;
     uint64_t *hash;
+    double *aside[ASIDE_COUNT];
+    const char *aside_column[ASIDE_COUNT]; /* of the newest snapshot: what another column says is
+                                              something else */
     size_t rows, cap_rows, skip;
 };
 
@@ -260,6 +263,17 @@ static float label_of(const struct loader *l, const struct snapshot *s, float y)
     return y >= 0 && y < (float)s->n_classes ? l->classes[(size_t)y] : NAN;
 }
 
+static void copy_asides(struct loader *l, const struct snapshot *s, const double *row)
+{
+    for (size_t i = 0, at = 0; i < ASIDE_COUNT; i++) {
+        bool has = s->asides[i] && l->aside[i] && strcmp(s->asides[i], l->aside_column[i]) == 0;
+
+        if (l->aside[i])
+            l->aside[i][l->rows] = has ? row[at] : (double)NAN;
+        at += s->asides[i] != NULL;
+    }
+}
+
 static int load_snapshot(struct loader *l, const struct artifacts *a, const struct snapshot *s,
                          enum split want, struct err *err)
 {
@@ -284,6 +298,7 @@ static int load_snapshot(struct loader *l, const struct artifacts *a, const stru
         if (l->rows == l->cap_rows)
             break;
         copy_row(l, s, (const float *)d.features.data + i * s->n_columns, l->x + l->rows * l->t.n);
+        copy_asides(l, s, s->n_asides ? (const double *)d.aside.data + i * s->n_asides : NULL);
         l->y[l->rows] = label_of(l, s, ((const float *)d.label.data)[i]);
         l->hash[l->rows++] = ((const uint64_t *)d.row_hash.data)[i];
     }
@@ -337,6 +352,8 @@ static void take_matrix(struct loader *l, struct matrix *ret)
         .y = TAKE(l->y),
         .hash = TAKE(l->hash),
     };
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        ret->aside[i] = TAKE(l->aside[i]);
     ret->classes = strset_take(&l->t.classes, &ret->n_classes);
 }
 
@@ -347,6 +364,19 @@ static void loader_fini(struct loader *l)
     free(l->x);
     free(l->y);
     free(l->hash);
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        free(l->aside[i]);
+}
+
+static void open_asides(struct loader *l, struct snapshot *const *snapshots, size_t n)
+{
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        for (size_t k = n; k-- > 0 && !l->aside[i];) {
+            if (!snapshots[k]->asides[i])
+                continue;
+            l->aside[i] = xmalloc((l->cap_rows + 1) * sizeof(double));
+            l->aside_column[i] = snapshots[k]->asides[i];
+        }
 }
 
 int matrix_load(const struct artifacts *a, struct snapshot *const *snapshots, size_t n,
@@ -371,6 +401,8 @@ int matrix_load(const struct artifacts *a, struct snapshot *const *snapshots, si
     l.x = xmalloc((l.cap_rows ? l.cap_rows : 1) * l.t.n * sizeof(*l.x));
     l.y = xmalloc((l.cap_rows ? l.cap_rows : 1) * sizeof(*l.y));
     l.hash = xmalloc((l.cap_rows ? l.cap_rows : 1) * sizeof(*l.hash));
+    if (want == ROW_TEST)
+        open_asides(&l, snapshots, n);
     for (size_t i = 0; i < n; i++)
         if (load_snapshot(&l, a, snapshots[i], want, err))
             return err_wrap(err, "snapshot %.12s", snapshots[i]->digest);
@@ -389,5 +421,7 @@ void matrix_fini(struct matrix *m)
     free(m->x);
     free(m->y);
     free(m->hash);
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        free(m->aside[i]);
     *m = (struct matrix){0};
 }

@@ -2,15 +2,18 @@
 
 #include <math.h>
 
+#include "agents/evaluate/aside.h"
 #include "agents/evaluate/slices.h"
 
 struct part { /* some of the rows, side by side */
     struct metric_input candidate, champion;
     double *p, *q;
     float *y;
+    struct aside_part aside;
 };
 
-static void part_init(struct part *part, const struct comparison *c, const size_t *rows, size_t n)
+static void part_init(struct part *part, const struct comparison *c, const struct metric_cost *cost,
+                      const size_t *rows, size_t n)
 {
     size_t k = c->k;
 
@@ -26,7 +29,8 @@ static void part_init(struct part *part, const struct comparison *c, const size_
         part->y[i] = c->rows->y[row];
     }
     part->candidate = (struct metric_input){
-        .p = part->p, .y = part->y, .rows = n, .k = k, .task = c->pipeline->task};
+        .p = part->p, .y = part->y, .rows = n, .k = k, .task = c->pipeline->task, .cost = cost};
+    aside_take(c->rows, c->pipeline, rows, n, &part->aside, &part->candidate);
     part->champion = part->candidate;
     part->champion.p = part->q;
 }
@@ -36,10 +40,12 @@ static void part_fini(struct part *part)
     free(part->p);
     free(part->q);
     free(part->y);
+    aside_fini(&part->aside);
 }
 
 struct report {
     struct metric_spec *metrics; /* the pipeline's */
+    const struct metric_cost *cost;
     struct evaluation_metric *items;
     size_t n, cap;
 };
@@ -77,7 +83,7 @@ static void report_part(const struct comparison *c, const size_t *rows, size_t n
     CLEANUP_FREE struct metric_compared *found = xcalloc(p->n_metrics, sizeof(*found));
     struct part part;
 
-    part_init(&part, c, rows, n);
+    part_init(&part, c, r->cost, rows, n);
     BUG_ON(metric_compare(r->metrics, p->n_metrics, c->champion ? &part.champion : NULL,
                           &part.candidate, &how, found) != 0);
     for (size_t i = 0; i < p->n_metrics; i++) {
@@ -109,7 +115,10 @@ static void report_absent(const struct comparison *c, const char *column, struct
 void compare(const struct comparison *c, struct arena *arena, struct evaluation_metric_list *ret)
 {
     struct report r = {0};
+    struct aside_cost cost;
 
+    if (aside_cost_init(&cost, c->pipeline, c->rows->classes, c->rows->n_classes))
+        r.cost = &cost.cost;
     r.metrics = arena_alloc(arena, c->pipeline->n_metrics * sizeof(*r.metrics));
     for (size_t i = 0; i < c->pipeline->n_metrics; i++)
         BUG_ON(metric_parse(c->pipeline->metrics[i], &r.metrics[i], NULL) != 0);
@@ -127,4 +136,5 @@ void compare(const struct comparison *c, struct arena *arena, struct evaluation_
     ret->items = arena_memdup(arena, r.items, r.n * sizeof(*r.items));
     ret->n = r.n;
     free(r.items);
+    aside_cost_fini(&cost);
 }

@@ -1,6 +1,7 @@
 #include "agents/evaluate/evaluation.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "agents/evaluate/compare.h"
 #include "agents/evaluate/rows.h"
@@ -8,6 +9,8 @@
 #include "common/model.h"
 #include "common/rng.h"
 #include "common/xgb.h"
+
+enum { MOST_THREADS = 8 };
 
 struct contestant {
     struct model *model;
@@ -97,6 +100,16 @@ static void align_classes(const struct model *candidate, struct contestant *cham
 
 /* ---- one evaluation ---- */
 
+/* For resamples; an agent that others share the machine with does not take all of it. */
+static unsigned threads(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (n < 1)
+        return 1;
+    return n > MOST_THREADS ? MOST_THREADS : (unsigned)n;
+}
+
 /* The newest so many of the run's snapshots, oldest first. */
 static void test_snapshots(const struct evaluation *e, char **ret, size_t *ret_n)
 {
@@ -148,8 +161,10 @@ static int evaluate(struct evaluation *e, struct contestant *candidate, struct c
                     struct test_rows *rows, struct err *err)
 {
     CLEANUP_FREE char **tests = xcalloc(e->snapshots.n + 1, sizeof(*tests));
-    struct comparison c = {
-        .pipeline = e->pipeline, .rows = &rows->candidate, .seed = (uint64_t)e->rec.seed};
+    struct comparison c = {.pipeline = e->pipeline,
+                           .rows = &rows->candidate,
+                           .seed = (uint64_t)e->rec.seed,
+                           .threads = threads()};
     size_t n;
 
     test_snapshots(e, tests, &n);

@@ -195,6 +195,9 @@ static void compact(struct matrix *m, const bool *keep)
             continue;
         memmove(m->x + n * m->n_columns, m->x + i * m->n_columns, m->n_columns * sizeof(*m->x));
         m->y[n] = m->y[i];
+        for (size_t k = 0; k < ASIDE_COUNT; k++)
+            if (m->aside[k])
+                m->aside[k][n] = m->aside[k][i];
         m->hash[n++] = m->hash[i];
     }
     m->rows = n;

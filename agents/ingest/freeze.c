@@ -163,14 +163,20 @@ struct pass {
     struct segment *g;
     const struct settled *d;
     struct snapshot *snapshot;
-    struct out features, label, split, hash;
+    struct out features, label, split, hash, aside;
     struct profiler *profiler;
     size_t block_rows;
     size_t done;                    /* rows written */
     size_t first_valid, first_test; /* split by order */
     float *x, *y, *wide;
     uint64_t *h;
+    double *a; /* asides */
     uint8_t *part;
+};
+struct block { /* rows at hand: in the pass's own memory, or borrowed from the spools */
+    const float *x, *y;
+    const uint64_t *h;
+    const double *a;
 };
 
 static void pass_fini(struct pass *p)
@@ -179,12 +185,14 @@ static void pass_fini(struct pass *p)
     out_fini(&p->label);
     out_fini(&p->split);
     out_fini(&p->hash);
+    out_fini(&p->aside);
     if (p->profiler)
         profile_free(profiler_finish(p->profiler));
     free(p->x);
     free(p->y);
     free(p->wide);
     free(p->h);
+    free(p->a);
     free(p->part);
 }
 
@@ -203,68 +211,68 @@ static enum split part_of(const struct pass *p, size_t row, uint64_t hash)
 }
 
 /* Leaves the rows out that are dropped after all; returns how many stay. */
-static size_t compact(struct pass *p, size_t from, size_t n, const float **x, const float **y,
-                      const uint64_t **h)
+static size_t compact(struct pass *p, size_t from, size_t n, struct block *b)
 {
-    size_t cols = p->s->n_features, kept = 0;
+    size_t cols = p->s->n_features, asides = p->s->n_asides, kept = 0;
 
     if (!p->d->drop)
         return n;
     for (size_t i = 0; i < n; i++) {
         if (p->d->drop[from + i])
             continue;
-        memmove(p->x + kept * cols, *x + i * cols, cols * sizeof(**x));
-        p->y[kept] = (*y)[i];
-        p->h[kept++] = (*h)[i];
+        memmove(p->x + kept * cols, b->x + i * cols, cols * sizeof(*b->x));
+        if (asides)
+            memmove(p->a + kept * asides, b->a + i * asides, asides * sizeof(*b->a));
+        p->y[kept] = b->y[i];
+        p->h[kept++] = b->h[i];
     }
-    *x = p->x;
-    *y = p->y;
-    *h = p->h;
+    *b = (struct block){p->x, p->y, p->h, p->a};
     return kept;
 }
 
-static int write_block(struct pass *p, size_t n, const float *x, const float *y, const uint64_t *h,
-                       struct err *err)
+static int write_block(struct pass *p, size_t n, const struct block *b, struct err *err)
 {
     size_t cols = p->s->n_features;
 
     for (size_t i = 0; i < n; i++) {
-        p->y[i] = p->d->class_of_code ? p->d->class_of_code[(size_t)y[i]] : y[i];
-        p->part[i] = (uint8_t)part_of(p, p->done + i, h[i]);
+        p->y[i] = p->d->class_of_code ? p->d->class_of_code[(size_t)b->y[i]] : b->y[i];
+        p->part[i] = (uint8_t)part_of(p, p->done + i, b->h[i]);
         p->snapshot->split_rows[p->part[i]]++;
-        memcpy(p->wide + i * (cols + 1), x + i * cols, cols * sizeof(*x));
+        memcpy(p->wide + i * (cols + 1), b->x + i * cols, cols * sizeof(*b->x));
         p->wide[i * (cols + 1) + cols] = p->y[i];
     }
     profiler_add(p->profiler, p->wide, n);
     p->done += n;
-    if (out_add(&p->features, x, n * cols * sizeof(*x), err) ||
-        out_add(&p->label, p->y, n * sizeof(*y), err) || out_add(&p->split, p->part, n, err) ||
-        out_add(&p->hash, h, n * sizeof(*h), err))
+    if (out_add(&p->features, b->x, n * cols * sizeof(*b->x), err) ||
+        out_add(&p->label, p->y, n * sizeof(*b->y), err) || out_add(&p->split, p->part, n, err) ||
+        out_add(&p->hash, b->h, n * sizeof(*b->h), err))
         return -1;
+    return p->s->n_asides ? out_add(&p->aside, b->a, n * p->s->n_asides * sizeof(*b->a), err) : 0;
+}
+
+static int read_block(struct pass *p, size_t at, size_t n, struct block *ret, struct err *err)
+{
+    size_t row = p->s->n_features * sizeof(float), aside = p->s->n_asides * sizeof(double);
+    const void *x, *y, *h, *a = NULL;
+
+    if (spool_read(&p->g->features, at * row, n * row, p->x, &x, err) ||
+        spool_read(&p->g->label, at * sizeof(float), n * sizeof(float), p->y, &y, err) ||
+        spool_read(&p->g->hash, at * sizeof(uint64_t), n * sizeof(uint64_t), p->h, &h, err) ||
+        (aside && spool_read(&p->g->aside, at * aside, n * aside, p->a, &a, err)))
+        return -1;
+    *ret = (struct block){x, y, h, a};
     return 0;
 }
 
 static int write_rows(struct pass *p, struct err *err)
 {
-    size_t cols = p->s->n_features, total = (size_t)p->g->kept;
+    size_t total = (size_t)p->g->kept;
 
     for (size_t at = 0, n; at < total; at += n) {
-        const void *xp, *yp, *hp;
-        const float *x, *y;
-        const uint64_t *h;
-        size_t kept;
+        struct block b;
 
         n = total - at < p->block_rows ? total - at : p->block_rows;
-        if (spool_read(&p->g->features, at * cols * sizeof(float), n * cols * sizeof(float), p->x,
-                       &xp, err) ||
-            spool_read(&p->g->label, at * sizeof(float), n * sizeof(float), p->y, &yp, err) ||
-            spool_read(&p->g->hash, at * sizeof(uint64_t), n * sizeof(uint64_t), p->h, &hp, err))
-            return -1;
-        x = xp;
-        y = yp;
-        h = hp;
-        kept = compact(p, at, n, &x, &y, &h);
-        if (write_block(p, kept, x, y, h, err))
+        if (read_block(p, at, n, &b, err) || write_block(p, compact(p, at, n, &b), &b, err))
             return -1;
     }
     return 0;
@@ -300,7 +308,8 @@ static int open_outs(struct pass *p, struct err *err)
         return -1;
     if (out_open_npy(&p->label, a, NPY_F32, 1, rows, 1, err) ||
         out_open_npy(&p->split, a, NPY_U8, 1, rows, 1, err) ||
-        out_open_npy(&p->hash, a, NPY_U64, 1, rows, 1, err))
+        out_open_npy(&p->hash, a, NPY_U64, 1, rows, 1, err) ||
+        (p->s->n_asides && out_open_npy(&p->aside, a, NPY_F64, 2, rows, p->s->n_asides, err)))
         return -1;
     p->block_rows = BLOCK_BYTES / (cols * sizeof(float));
     p->block_rows = p->block_rows < 16 ? 16 : p->block_rows;
@@ -313,6 +322,7 @@ static int open_outs(struct pass *p, struct err *err)
     p->x = xmalloc(p->block_rows * cols * sizeof(*p->x));
     p->y = xmalloc(p->block_rows * sizeof(*p->y));
     p->h = xmalloc(p->block_rows * sizeof(*p->h));
+    p->a = xmalloc((p->block_rows * p->s->n_asides + 1) * sizeof(*p->a));
     p->part = xmalloc(p->block_rows);
     p->wide = xmalloc(p->block_rows * (cols + 1) * sizeof(*p->wide));
     open_profiler(p);
@@ -344,6 +354,9 @@ static struct snapshot *describe(const struct sheet *s, const struct settled *d,
     ret->classes = copy_strings(d->classes, d->n_classes);
     ret->n_classes = d->n_classes;
     ret->rows = d->rows;
+    ret->n_asides = s->n_asides;
+    for (size_t i = 0; i < ASIDE_COUNT; i++)
+        ret->asides[i] = xstrdup(s->asides[i] == COLUMN_NONE ? NULL : s->p->asides[i]);
     ret->n_columns = s->n_features;
     ret->columns = xcalloc(s->n_features, sizeof(*ret->columns));
     for (size_t i = 0; i < s->n_columns; i++) {
@@ -377,6 +390,8 @@ static int write_segment(struct pass *p, struct err *err)
     out_take(&p->label, p->f, to->label);
     out_take(&p->split, p->f, to->split);
     out_take(&p->hash, p->f, to->row_hash);
+    if (p->s->n_asides)
+        out_take(&p->aside, p->f, to->aside);
     profile = profiler_finish(TAKE(p->profiler));
     profile_json = profile_to_json(profile);
     profile_free(profile);
@@ -415,7 +430,7 @@ static int freeze_settled(struct freezer *f, struct sheet *s, struct segment *g,
 
 static int settle_spools(struct sheet *s, struct segment *g, struct err *err)
 {
-    struct spool *spools[] = {&g->features, &g->label, &g->hash};
+    struct spool *spools[] = {&g->features, &g->label, &g->hash, &g->aside};
 
     for (size_t i = 0; i < ARRAY_LEN(spools); i++)
         if (spools[i]->path && spool_flush(spools[i], &s->budget, err))

@@ -116,6 +116,40 @@ static void take_time(struct verdict *v, struct column *c, bool is_time, double 
     }
 }
 
+/* ---- what is kept beside the features ---- */
+
+/* A group is known by 52 bits of its text's hash, which a double holds: of a million groups two are
+ * one with a probability of one in nine thousand. */
+static double aside_of(enum aside which, struct slice text)
+{
+    struct slice word = value_trim(text.p, text.n);
+    float v;
+
+    if (value_is_missing(text.p, text.n))
+        return NAN;
+    if (which == ASIDE_GROUP)
+        return (double)(hash64(word.p, word.n, 0) >> 12);
+    return number_parse(text.p, text.n, &v) == NUMBER_OK ? (double)v : (double)NAN;
+}
+
+static void take_asides(struct sheet *s, const struct slice *fields, const double *cells)
+{
+    size_t n = 0;
+
+    for (size_t k = 0; k < ASIDE_COUNT; k++) {
+        char text[32];
+
+        if (s->asides[k] == COLUMN_NONE)
+            continue;
+        if (fields)
+            s->aside[n++] = aside_of((enum aside)k, fields[s->asides[k]]);
+        else if (k != ASIDE_GROUP || isnan(cells[s->asides[k]]))
+            s->aside[n++] = cells[s->asides[k]];
+        else
+            s->aside[n++] = aside_of((enum aside)k, number_text(cells[s->asides[k]], text));
+    }
+}
+
 /* ---- keeping ---- */
 
 static int keep(struct verdict *v, float label, uint64_t hash, struct err *err)
@@ -133,7 +167,9 @@ static int keep(struct verdict *v, float label, uint64_t hash, struct err *err)
     g->kept++;
     if (spool_add(&g->features, &s->budget, s->features, s->n_features * sizeof(*s->features),
                   err) ||
-        spool_add(&g->label, &s->budget, &label, sizeof(label), err))
+        spool_add(&g->label, &s->budget, &label, sizeof(label), err) ||
+        (s->n_asides &&
+         spool_add(&g->aside, &s->budget, s->aside, s->n_asides * sizeof(*s->aside), err)))
         return -1;
     return spool_add(&g->hash, &s->budget, &hash, sizeof(hash), err);
 }
@@ -201,6 +237,7 @@ int sheet_add_text(struct sheet *s, const struct slice *fields, size_t n, int64_
     for (size_t i = 0; i < n; i++)
         if (!is_plain_number(&s->plain[i], fields[i], s->features))
             text_cell(&v, &s->columns[i], fields[i], &label);
+    take_asides(s, fields, NULL);
     return keep(&v, label, hash64(text.p, text.n, 0), err);
 }
 
@@ -253,6 +290,7 @@ int sheet_add_numbers(struct sheet *s, const double *cells, struct slice label_t
         return 0;
     for (size_t i = 0; i < s->n_columns; i++)
         number_cell(&v, &s->columns[i], cells[i], label_text, &label);
+    take_asides(s, NULL, cells);
     return keep(&v, label, hash, err);
 }
 

@@ -166,6 +166,17 @@ void sheet__note_plain(struct sheet *s, const struct column *c)
     };
 }
 
+static void find_asides(struct sheet *s)
+{
+    for (size_t k = 0; k < ASIDE_COUNT; k++) {
+        s->asides[k] = COLUMN_NONE;
+        for (size_t i = 0; s->p->asides[k] && i < s->n_columns; i++)
+            if (strcmp(s->columns[i].name, s->p->asides[k]) == 0)
+                s->asides[k] = i;
+        s->n_asides += s->asides[k] != COLUMN_NONE;
+    }
+}
+
 static void number_features(struct sheet *s)
 {
     s->label = s->segment = s->time = COLUMN_NONE;
@@ -205,6 +216,7 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
         }
     }
     number_features(s);
+    find_asides(s);
     for (size_t k = 0; k < p->n_classes; k++) {
         char name[CATEGORY_MAX_BYTES + 1];
 
@@ -216,6 +228,9 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
     check_named(s, s->label, "label", p->label, BROKEN_LABEL);
     check_named(s, s->segment, "segment", p->segment, BROKEN_SEGMENTS);
     check_named(s, s->time, "time", p->time, BROKEN_COLUMNS);
+    check_named(s, s->asides[ASIDE_WEIGHT], "weight", p->asides[ASIDE_WEIGHT], BROKEN_COLUMNS);
+    check_named(s, s->asides[ASIDE_GROUP], "group", p->asides[ASIDE_GROUP], BROKEN_COLUMNS);
+    check_named(s, s->asides[ASIDE_VALUE], "value", p->asides[ASIDE_VALUE], BROKEN_COLUMNS);
     check_contract(s);
     if (!s->report.is_rejected && s->n_features == 0)
         reject(s, BROKEN_COLUMNS, 1, "there is no column to learn from beside the label.");
@@ -226,6 +241,7 @@ static void segment_free(struct segment *g, struct spool_budget *b)
     spool_fini(&g->features, b);
     spool_fini(&g->label, b);
     spool_fini(&g->hash, b);
+    spool_fini(&g->aside, b);
     report_fini(&g->report);
     free(g->missing);
     free(g->name);

@@ -38,7 +38,7 @@ struct segment {
     int64_t rows, kept, quarantined; /* rows read; kept + quarantined <= rows */
     int64_t *missing;                /* by column, of rows read */
     double last_time;                /* of the time column; NaN: none yet */
-    struct spool features, label, hash;
+    struct spool features, label, hash, aside;
 };
 
 /* What most cells need to know of their column, side by side. */
@@ -54,17 +54,19 @@ struct sheet {
     struct column *columns;
     const char **names; /* by column; for reports */
     size_t n_columns, n_features;
-    size_t label, segment, time; /* columns; COLUMN_NONE when the pipeline names none */
-    struct strset classes;       /* label values, in order of sight */
-    struct report report;        /* about the whole dataset */
-    struct strset segment_names; /* of `segments`, in step */
+    size_t label, segment, time;          /* columns; COLUMN_NONE when the pipeline names none */
+    size_t asides[ASIDE_COUNT], n_asides; /* columns likewise, whatever their role */
+    struct strset classes;                /* label values, in order of sight */
+    struct report report;                 /* about the whole dataset */
+    struct strset segment_names;          /* of `segments`, in step */
     struct segment **segments;
     size_t n_segments, cap_segments;
     struct strset known; /* segments that have lines already */
     struct spool_budget budget;
-    int64_t rows;    /* data rows read, good or bad */
-    bool is_mixed;   /* some column is: what was read is void, read again */
-    float *features; /* of the row at hand */
+    int64_t rows;              /* data rows read, good or bad */
+    bool is_mixed;             /* some column is: what was read is void, read again */
+    float *features;           /* of the row at hand */
+    double aside[ASIDE_COUNT]; /* the same, n_asides of them */
 };
 
 /* names: the header.  forced: names of columns to be read as categories (from the pass before), may

@@ -180,6 +180,8 @@ static int of_snapshot(const struct artifacts *a, const char *digest, const stru
     say(s, NAMED_FILE, m->label);
     say(s, NAMED_FILE, m->split);
     say(s, NAMED_FILE, m->row_hash);
+    if (m->n_asides)
+        say(s, NAMED_FILE, m->aside);
     snapshot_free(m);
     return 0;
 }

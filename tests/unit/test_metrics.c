@@ -161,7 +161,7 @@ static void what_cannot_be_told_is_undefined_with_a_reason(void **state)
          "no row has a weight"},
         {METRIC_BRIER,
          {.p = half, .y = mixed, .w = negative, .rows = 3, .k = 1},
-         "a weight is negative or not finite"},
+         "a weight is missing, negative or not finite"},
         {METRIC_RMSE,
          {.p = half, .y = mixed, .rows = 3, .k = 1},
          "this metric does not fit the task"},

@@ -1,0 +1,29 @@
+/* What an evaluation knows of rows beside their features and labels, as metrics want it: weights,
+ * groups, what wrong answers cost.  Pure. */
+#ifndef EVALUATE_ASIDE_H
+#define EVALUATE_ASIDE_H
+
+#include "common/metrics.h"
+#include "common/snapshot.h"
+
+struct aside_part { /* of some rows; {0} is empty */
+    double *weight, *value;
+    uint32_t *group;
+};
+/* rows NULL: the first n.  Sets w, group and value of `to`, which borrow from *ret; what the
+ * pipeline does not name, or no snapshot has, stays NULL. */
+void aside_take(const struct matrix *m, const struct pipeline *p, const size_t *rows, size_t n,
+                struct aside_part *ret, struct metric_input *to);
+void aside_fini(struct aside_part *a);
+
+struct aside_cost {
+    struct metric_cost cost;
+    double *cells;
+};
+/* evaluate.cost for these classes; false: the pipeline declares none.  A class that is none of them
+ * leaves a cost that fits no model. */
+bool aside_cost_init(struct aside_cost *c, const struct pipeline *p, char *const *classes,
+                     size_t n_classes);
+void aside_cost_fini(struct aside_cost *c);
+
+#endif

@@ -56,6 +56,10 @@ class Table:
                 again.append(fault)
         return again
 
+    def has(self, fault):
+        """Whether it has ended as it should."""
+        return any((r.process, r.point, r.kind) == (fault.process, fault.point, fault.kind) for r, _ in self.rows)
+
     def last_line(self):
         return f"{sum(w is None for _, w in self.rows)} passed, {self.failed} failed"
 

@@ -3,7 +3,8 @@
  *
  * Mechanism: posix_spawn (no fork: a process that has used OpenMP cannot) of relearn-exec in a
  * group of its own; a pidfd on the loop tells its end.  The group is killed while the leader is
- * still a zombie, so that its number cannot belong to anybody else.
+ * still a zombie, so that its number cannot belong to anybody else.  Where pidfds are refused
+ * (containers with an old seccomp profile, valgrind), the child is looked at every 20 ms instead.
  *
  * Memory.  RLIMIT_AS counts what OpenMP, malloc arenas and sanitizers only reserve, RLIMIT_DATA
  * still what is asked and never touched, and with either a child fails in ways of its own.  So the
@@ -32,7 +33,8 @@ enum {
     JOB_GRACE_MS = 5000,       /* from TERM to KILL: a trainer may want to save what it has */
     JOB_READ_BYTES = 64 << 10, /* at once from a pipe, which holds as much */
     JOB_DRAIN_MAX_BYTES =
-        1 << 20, /* the largest pipe; a process that left the group may write on */
+        1 << 20,  /* the largest pipe; a process that left the group may write on */
+    LOOK_MS = 20, /* at a child without a pidfd: short beside what a process costs */
     MEMORY_SLOW_MS = 200,
     MEMORY_FAST_MS = 10,
     MEMORY_FILL_BYTES_PER_MS = 5000000, /* one core writing pages for the first time is slower */
@@ -45,7 +47,7 @@ struct job {
     int64_t memory_limit_bytes, start_ms;
     struct job_child child;
     struct loop_watch *pid_watch, *out_watch, *err_watch;
-    struct loop_timer *deadline, *kill_timer, *memory_timer;
+    struct loop_timer *deadline, *kill_timer, *memory_timer, *look_timer;
     bool is_over; /* reaped: its pid is somebody else's */
     struct job_lines lines;
     struct job_tail tail;
@@ -69,6 +71,7 @@ static void job_free(struct job *j)
     loop_timer_free(j->deadline);
     loop_timer_free(j->kill_timer);
     loop_timer_free(j->memory_timer);
+    loop_timer_free(j->look_timer);
     job__close_fd(&j->child.pid_fd);
     job__close_fd(&j->child.out_fd);
     job__close_fd(&j->child.err_fd);
@@ -219,6 +222,18 @@ static void on_exit_of_child(void *ctx)
     job_free(j);
 }
 
+static void on_look_timer(void *ctx)
+{
+    struct job *j = ctx;
+    siginfo_t info = {0};
+
+    if (waitid(P_PID, (id_t)j->child.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid == j->child.pid)
+        on_exit_of_child(j);
+    else
+        loop_timer_start(j->look_timer, LOOK_MS);
+}
+
 /* --- the start ------------------------------------------------------------------------------- */
 
 /* What the parent sees to. */
@@ -234,7 +249,12 @@ static void start_limits(struct job *j, const struct job_spec *spec)
 
 static void watch(struct job *j, const struct job_spec *spec)
 {
-    j->pid_watch = loop_watch_new(j->loop, j->child.pid_fd, on_exit_of_child, j);
+    if (j->child.pid_fd >= 0) {
+        j->pid_watch = loop_watch_new(j->loop, j->child.pid_fd, on_exit_of_child, j);
+    } else {
+        j->look_timer = loop_timer_new(j->loop, on_look_timer, j);
+        loop_timer_start(j->look_timer, LOOK_MS);
+    }
     if (j->child.out_fd >= 0)
         j->out_watch = loop_watch_new(j->loop, j->child.out_fd, on_out, j);
     if (j->child.err_fd >= 0)

@@ -7,7 +7,7 @@
 enum { JOB_CPU_GRACE_S = 5 }; /* from SIGXCPU, which may be caught, to SIGKILL */
 
 struct job_child {
-    int pid, pid_fd;
+    int pid, pid_fd;    /* pid_fd -1: there is none here */
     int out_fd, err_fd; /* not blocking; -1: at its end */
 };
 int job__spawn(const struct job_spec *spec, struct job_child *ret, struct err *err) WARN_UNUSED;

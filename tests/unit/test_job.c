@@ -6,15 +6,30 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/fsx.h"
 #include "common/job.h"
 #include "common/mem.h"
 #include "tests/support/job_run.h"
+
+static int pidfd_errno; /* what pidfd_open fails with; 0: it does not */
+
+int pidfd_open(pid_t pid, unsigned flags) /* in the place of the C library's */
+{
+    if (!pidfd_errno)
+        return (int)syscall(SYS_pidfd_open, pid, flags);
+    errno = pidfd_errno;
+    return -1;
+}
 
 static int open_descriptors(void)
 {
@@ -262,6 +277,46 @@ static void a_file_that_is_no_program_says_so_in_the_tail(void **state)
     assert_int_equal(fsx_remove_tree(dir, &err), 0);
 }
 
+/* As under an old seccomp profile (EPERM) or valgrind (ENOSYS). */
+static void a_child_is_looked_after_where_there_are_no_pidfds(void **state)
+{
+    static const int REFUSALS[] = {EPERM, ENOSYS};
+    struct job_run *f = *state;
+    int before = open_descriptors();
+
+    for (size_t i = 0; i < ARRAY_LEN(REFUSALS); i++) {
+        pidfd_errno = REFUSALS[i];
+        job_run_shell(f, "echo one; echo bad >&2; exit 3", (struct job_spec){0});
+        assert_string_equal(job_run_lines(f), "one|");
+        assert_string_equal(f->r.tail, "bad");
+        assert_int_equal(f->r.exit_code, 3);
+        job_run_shell(f, "kill -9 $$", (struct job_spec){0});
+        assert_int_equal(f->r.signal, SIGKILL);
+        job_run_shell(f, "sleep 1000", (struct job_spec){.wall_ms = 1});
+        assert_true(f->r.timed_out);
+        assert_int_equal(open_descriptors(), before);
+    }
+    pidfd_errno = 0;
+}
+
+static void a_child_that_cannot_be_watched_is_not_left_alone(void **state)
+{
+    static const char *const argv[] = {"/bin/sleep", "1000", NULL};
+    struct job_run *f = *state;
+    struct job *j = NULL;
+    struct err err = {0};
+
+    pidfd_errno = EMFILE;
+    assert_int_equal(
+        job_start(f->loop, &(struct job_spec){.argv = argv}, NULL, job_run_on_done, f, &j, &err),
+        -1);
+    pidfd_errno = 0;
+    assert_int_equal(err.next, NEXT_RETRY);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* it was ended and reaped */
+    assert_int_equal(errno, ECHILD);
+    assert_int_equal(f->n_done, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, job_run_setup, job_run_teardown)
 
 int main(void)
@@ -281,6 +336,8 @@ int main(void)
         T(a_missing_helper_is_named),
         T(programs_are_found_in_the_path_of_the_child),
         T(a_file_that_is_no_program_says_so_in_the_tail),
+        T(a_child_is_looked_after_where_there_are_no_pidfds),
+        T(a_child_that_cannot_be_watched_is_not_left_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,8 +179,8 @@ fmt: ## format the sources in place
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 docs: all ## put the option and topic tables that the programs print into the READMEs
 	@scripts/docs
-docs-check: all ## fail if one of those tables is stale
-	@scripts/docs --check
+docs-check: all ## fail if one of those tables, or a name in that of the proofs, is stale
+	@scripts/docs --check && scripts/proofs --check
 print-cflags: ; @printf '%s\n' '$(subst ','\'',$(ALL_CFLAGS))'
 compdb: ## write compile_commands.json for editors
 	@scripts/compdb >compile_commands.json.tmp && mv compile_commands.json.tmp compile_commands.json

@@ -86,6 +86,13 @@ bool sim_is_by_days(const struct sim_item *it)
     return it->kind == ITEM_SKEW && it->c % 6 == 0;
 }
 
+/* A second halt within one does not end it earlier: what it has put off stays put off. */
+static void pause_until(struct sim_proc *p, int64_t until_us)
+{
+    if (until_us > p->paused_until_us)
+        p->paused_until_us = until_us;
+}
+
 static void fault(const struct sim_item *it, struct sim_proc *p)
 {
     enum {
@@ -106,7 +113,7 @@ static void fault(const struct sim_item *it, struct sim_proc *p)
         sim_proc_stop(p);
         break;
     case ITEM_PAUSE:
-        p->paused_until_us = sim.now_us + up_to(it->b, it->c % 8 ? PAUSE_MS : LONG_PAUSE_MS);
+        pause_until(p, sim.now_us + up_to(it->b, it->c % 8 ? PAUSE_MS : LONG_PAUSE_MS));
         sim_group_silent(p);
         break;
     case ITEM_CUT:

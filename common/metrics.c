@@ -51,7 +51,7 @@ const char *metric__check_rows(const struct metric_input *in)
         if (!isfinite(in->y[i]))
             return "a row has no usable label";
         if (n_classes &&
-            (in->y[i] < 0 || in->y[i] >= (float)n_classes || in->y[i] != floorf(in->y[i])))
+            !(in->y[i] >= 0 && in->y[i] < (float)n_classes && in->y[i] == (float)(int32_t)in->y[i]))
             return "a label is no class of the model";
         if (in->w && (!isfinite(in->w[i]) || in->w[i] < 0))
             return "a weight is missing, negative or not finite";

@@ -15,6 +15,19 @@ enum {
     METRIC_DEFAULT_BINS = 15,
 };
 
+/* The lanes of one row or sum, wherever they lie. */
+typedef double metric_lanes
+    __attribute__((vector_size(METRIC_LANES * sizeof(double)), aligned(sizeof(double))));
+static inline void metric__times(const uint8_t *times, double weight, metric_lanes *ret)
+{
+    typedef uint8_t bytes __attribute__((vector_size(METRIC_LANES)));
+    typedef int32_t words __attribute__((vector_size(METRIC_LANES * sizeof(int32_t))));
+    bytes b;
+
+    memcpy(&b, times, sizeof(b));
+    *ret = weight * __builtin_convertvector(__builtin_convertvector(b, words), metric_lanes);
+}
+
 enum metric_family {
     FAMILY_MEAN = 0,  /* a value for each row; rmse, r2 and others made of such sums too */
     FAMILY_CONFUSION, /* counts of labels and answers */

@@ -154,96 +154,105 @@ uint32_t *metric__rank(const struct metric_input *in, size_t output)
 
 /* ---- walk ---- */
 
-struct walk { /* lanes side by side */
-    double pos[METRIC_LANES], neg[METRIC_LANES];
-    double pos_above[METRIC_LANES], neg_above[METRIC_LANES]; /* the tie at hand not counted */
-    double won[METRIC_LANES], lost[METRIC_LANES], precision[METRIC_LANES];
-    bool has_positive; /* the tie at hand, in whatever lane */
+/* One resample a lane, or the rows as they are: the same steps on another type. */
+struct walk_lanes {
+    metric_lanes pos, neg, pos_above, neg_above, won, lost, precision;
 };
+struct walk {
+    double pos, neg, pos_above, neg_above, won, lost, precision;
+};
+static const double NO_ROW = 1e-300; /* 0/0 is 0: no positive, no precision to add */
 
-static inline __attribute__((always_inline)) void end_tie(struct walk *s, bool wants_pr,
-                                                          size_t lanes)
-{
-    for (size_t l = 0; wants_pr && s->has_positive && l < lanes; l++) {
-        double all = s->pos[l] + s->neg[l];
-
-        s->precision[l] += (s->pos[l] - s->pos_above[l]) * s->pos[l] / (all > 0 ? all : 1);
-    }
-    for (size_t l = 0; l < lanes; l++) {
-        s->pos_above[l] = s->pos[l];
-        s->neg_above[l] = s->neg[l];
-    }
-    s->has_positive = false;
-}
-
-static inline __attribute__((always_inline)) void add_row(struct walk *s, uint32_t item,
-                                                          const double *counts, size_t lanes)
-{
-    if (item & POSITIVE) {
-        s->has_positive = true;
-        for (size_t l = 0; l < lanes; l++) {
-            s->lost[l] += counts[l] * s->neg_above[l];
-            s->pos[l] += counts[l];
-        }
-    } else {
-        for (size_t l = 0; l < lanes; l++) {
-            s->won[l] += counts[l] * s->pos_above[l];
-            s->neg[l] += counts[l];
-        }
-    }
-}
-
-static void walk_lanes(struct walk *s, const uint32_t *order, const struct metric_input *in,
+static void walk_lanes(struct walk_lanes *s, const uint32_t *order, const struct metric_input *in,
                        const uint8_t *times, bool wants_pr)
 {
-    enum { AHEAD = 16 }; /* rows whose counts are asked for before they are needed */
-    double counts[METRIC_LANES];
+    enum { AHEAD = 24 }; /* rows whose counts are asked for before they are needed */
+    bool has_positive = false;
 
-    for (size_t i = 0; i < in->rows; i++) {
-        uint32_t item = order[i], row = item >> ROW_SHIFT;
-        double w = in->w ? in->w[row] : 1;
+    for (size_t i = 0; i <= in->rows; i++) {
+        uint32_t item = i < in->rows ? order[i] : TIE_START;
+        metric_lanes count;
 
+        if (item & TIE_START) {
+            if (wants_pr && has_positive)
+                s->precision += (s->pos - s->pos_above) * s->pos / (s->pos + s->neg + NO_ROW);
+            s->pos_above = s->pos;
+            s->neg_above = s->neg;
+            has_positive = false;
+        }
+        if (i == in->rows)
+            break;
         if (i + AHEAD < in->rows)
             __builtin_prefetch(times + (size_t)(order[i + AHEAD] >> ROW_SHIFT) * METRIC_LANES);
-        for (size_t l = 0; l < METRIC_LANES; l++)
-            counts[l] = w * (double)times[(size_t)row * METRIC_LANES + l];
-        if (item & TIE_START)
-            end_tie(s, wants_pr, METRIC_LANES);
-        add_row(s, item, counts, METRIC_LANES);
+        metric__times(times + (size_t)(item >> ROW_SHIFT) * METRIC_LANES,
+                      in->w ? in->w[item >> ROW_SHIFT] : 1, &count);
+        if (item & POSITIVE) {
+            has_positive = true;
+            s->lost += count * s->neg_above;
+            s->pos += count;
+        } else {
+            s->won += count * s->pos_above;
+            s->neg += count;
+        }
     }
-    end_tie(s, wants_pr, METRIC_LANES);
 }
 
-static void walk_once(struct walk *s, const uint32_t *order, const struct metric_input *in,
+static void walk_once(struct walk *ret, const uint32_t *order, const struct metric_input *in,
                       bool wants_pr)
 {
-    for (size_t i = 0; i < in->rows; i++) {
-        double w = in->w ? in->w[order[i] >> ROW_SHIFT] : 1;
+    struct walk s = {0};
 
-        if (order[i] & TIE_START)
-            end_tie(s, wants_pr, 1);
-        add_row(s, order[i], &w, 1);
+    for (size_t i = 0; i <= in->rows; i++) {
+        uint32_t item = i < in->rows ? order[i] : TIE_START;
+        double w, positive;
+
+        if (item & TIE_START) {
+            if (wants_pr)
+                s.precision += (s.pos - s.pos_above) * s.pos / (s.pos + s.neg + NO_ROW);
+            s.pos_above = s.pos;
+            s.neg_above = s.neg;
+        }
+        if (i == in->rows)
+            break;
+        w = in->w ? in->w[item >> ROW_SHIFT] : 1;
+        positive = (double)(item & POSITIVE) * w; /* no branch: labels cannot be foreseen */
+        s.lost += positive * s.neg_above;
+        s.pos += positive;
+        s.won += (w - positive) * s.pos_above;
+        s.neg += w - positive;
     }
-    end_tie(s, wants_pr, 1);
+    *ret = s;
+}
+
+static void take_lane(const struct walk *s, double *ret_auc, double *ret_pr)
+{
+    double pairs = s->pos * s->neg;
+
+    if (ret_auc)
+        *ret_auc = pairs > 0 ? (s->won - s->lost + pairs) / (2 * pairs) : (double)NAN;
+    if (ret_pr)
+        *ret_pr = pairs > 0 ? s->precision / s->pos : (double)NAN;
 }
 
 void metric__walk(const uint32_t *order, const struct metric_input *in, const uint8_t *times,
                   double *ret_auc, double *ret_pr)
 {
-    struct walk s = {0};
-    size_t lanes = times ? METRIC_LANES : 1;
+    struct walk_lanes s = {0};
+    struct walk one;
 
-    if (times)
-        walk_lanes(&s, order, in, times, ret_pr != NULL);
-    else
-        walk_once(&s, order, in, ret_pr != NULL);
-    for (size_t l = 0; l < lanes; l++) {
-        double pairs = s.pos[l] * s.neg[l];
-
-        if (ret_auc)
-            ret_auc[l] = pairs > 0 ? (s.won[l] - s.lost[l] + pairs) / (2 * pairs) : (double)NAN;
-        if (ret_pr)
-            ret_pr[l] = pairs > 0 ? s.precision[l] / s.pos[l] : (double)NAN;
+    if (!times) {
+        walk_once(&one, order, in, ret_pr != NULL);
+        take_lane(&one, ret_auc, ret_pr);
+        return;
+    }
+    walk_lanes(&s, order, in, times, ret_pr != NULL);
+    for (size_t l = 0; l < METRIC_LANES; l++) {
+        one = (struct walk){.pos = s.pos[l],
+                            .neg = s.neg[l],
+                            .won = s.won[l],
+                            .lost = s.lost[l],
+                            .precision = s.precision[l]};
+        take_lane(&one, ret_auc ? ret_auc + l : NULL, ret_pr ? ret_pr + l : NULL);
     }
 }
 

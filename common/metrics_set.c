@@ -214,55 +214,53 @@ size_t metric__set_scratch(const struct metric_set *s)
 
 /* ---- one pass over the rows ---- */
 
-static void add_vector(double *sums, const double *counts, const double *v, size_t n)
+static void add_vector(metric_lanes *sum, const metric_lanes *counts, const double *v, size_t n)
 {
-    double s[METRIC_LANES];
+    metric_lanes s = *sum;
 
-    memcpy(s, sums, sizeof(s));
     for (size_t i = 0; i < n; i++)
-        for (size_t l = 0; l < METRIC_LANES; l++)
-            s[l] += counts[i * METRIC_LANES + l] * v[i];
-    memcpy(sums, s, sizeof(s));
+        s += counts[i] * v[i];
+    *sum = s;
 }
 
-static void add_weights(double *sums, const double *counts, size_t n)
+static void add_weights(metric_lanes *sum, const metric_lanes *counts, size_t n)
 {
+    metric_lanes s = *sum;
+
     for (size_t i = 0; i < n; i++)
-        for (size_t l = 0; l < METRIC_LANES; l++)
-            sums[l] += counts[i * METRIC_LANES + l];
+        s += counts[i];
+    *sum = s;
 }
 
-static void add_codes(double *sums, const double *counts, const uint32_t *codes, size_t n_codes,
-                      size_t n)
+static void add_codes(metric_lanes *sums, const metric_lanes *counts, const uint32_t *codes,
+                      size_t n_codes, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < n_codes; c++) {
-            double *to = sums + (size_t)codes[i * n_codes + c] * METRIC_LANES;
-
-            for (size_t l = 0; l < METRIC_LANES; l++)
-                to[l] += counts[i * METRIC_LANES + l];
-        }
+        for (size_t c = 0; c < n_codes; c++)
+            sums[codes[i * n_codes + c]] += counts[i];
 }
 
-static void add_bins(double *sums, const double *counts, const uint16_t *bin,
+static void add_bins(metric_lanes *sums, const metric_lanes *counts, const uint16_t *bin,
                      const double *residual, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        double *to = sums + (size_t)bin[i] * METRIC_LANES;
-
-        for (size_t l = 0; l < METRIC_LANES; l++)
-            to[l] += counts[i * METRIC_LANES + l] * residual[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        sums[bin[i]] += counts[i] * residual[i];
 }
 
-static void add_part(const struct part *p, double *scratch, const double *counts, size_t from,
+/* Sums lie in the scratch as plain doubles, METRIC_LANES to each. */
+static metric_lanes *sums_at(double *scratch, size_t at)
+{
+    return (metric_lanes *)(void *)(scratch + at);
+}
+
+static void add_part(const struct part *p, double *scratch, const metric_lanes *counts, size_t from,
                      size_t n)
 {
     for (size_t side = 0; side < (p->has_a ? 2u : 1u); side++) {
-        double *sums = scratch + p->sums + side * p->n_sums * METRIC_LANES;
+        metric_lanes *sums = sums_at(scratch, p->sums + side * p->n_sums * METRIC_LANES);
 
         for (size_t v = 0; p->family == FAMILY_MEAN && v < p->n_sums; v++)
-            add_vector(sums + v * METRIC_LANES, counts, p->vectors[side][v] + from, n);
+            add_vector(sums + v, counts, p->vectors[side][v] + from, n);
         if (p->family == FAMILY_ECE)
             add_bins(sums, counts, p->bin[side] + from, p->residual[side] + from, n);
     }
@@ -271,19 +269,16 @@ static void add_part(const struct part *p, double *scratch, const double *counts
 static void add_rows(const struct metric_set *s, const uint8_t *times, double *scratch)
 {
     const double *w = s->in[SIDE_B]->w;
-    double *counts = scratch + s->scratch - METRIC_BLOCK_ROWS * METRIC_LANES;
+    metric_lanes *counts = sums_at(scratch, s->scratch - METRIC_BLOCK_ROWS * METRIC_LANES);
 
     for (size_t from = 0, n; from < s->rows; from += n) {
         n = s->rows - from < METRIC_BLOCK_ROWS ? s->rows - from : METRIC_BLOCK_ROWS;
-        for (size_t i = 0; i < n * METRIC_LANES; i++)
-            counts[i] = (double)times[from * METRIC_LANES + i];
-        for (size_t i = 0; w && i < n; i++)
-            for (size_t l = 0; l < METRIC_LANES; l++)
-                counts[i * METRIC_LANES + l] *= w[from + i];
-        add_weights(scratch, counts, n);
+        for (size_t i = 0; i < n; i++)
+            metric__times(times + (from + i) * METRIC_LANES, w ? w[from + i] : 1, &counts[i]);
+        add_weights(sums_at(scratch, 0), counts, n);
         for (size_t side = 0; side < s->n_sides && s->codes[side]; side++)
-            add_codes(scratch + s->code_sums[side], counts, s->codes[side] + from * s->n_codes,
-                      s->n_codes, n);
+            add_codes(sums_at(scratch, s->code_sums[side]), counts,
+                      s->codes[side] + from * s->n_codes, s->n_codes, n);
         for (size_t i = 0; i < s->n_parts; i++)
             if (s->parts[i].is_defined)
                 add_part(&s->parts[i], scratch, counts, from, n);

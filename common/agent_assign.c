@@ -268,10 +268,10 @@ void agent__check_restored(struct agent *a)
                 return;
     if (!a->is_ready) {
         a->is_ready = true;
-        log_info("agent.ready", "instance=%s cluster=%s ms=%lld", a->instance, a->cluster,
-                 (long long)(clk_mono_ms(a->clk) - a->started_mono_ms));
         if (a->spec->ready)
             a->spec->ready(a);
+        log_info("agent.ready", "instance=%s cluster=%s ms=%lld", a->instance, a->cluster,
+                 (long long)(clk_mono_ms(a->clk) - a->started_mono_ms));
     }
     agent_touch_all(a);
 }

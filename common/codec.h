@@ -56,6 +56,7 @@ int codec_decode(struct codec *c, enum record expected, struct slice framed, str
  * and tests; from the struct by its field table. */
 struct json;
 struct json *codec_to_json(enum record r, const void *rec);
+void codec_write_json(enum record r, const void *rec, struct buf *out); /* its text in one line */
 /* And back, for HTTP intake: unknown members and wrong types are errors naming the member. */
 int codec_from_json(enum record r, const struct json *obj, struct arena *arena, const void **ret,
                     struct err *err) WARN_UNUSED;

@@ -64,5 +64,8 @@ void json_add_num(struct json *array, double v);
 void json_add_int(struct json *array, int64_t v);
 /* Text; keys in insertion order; indent 0 is one line.  sorted: canonical, for digests. */
 void json_write(const struct json *j, int indent, bool sorted, struct buf *out);
+/* One value as json_write writes it, for texts that are made without a tree. */
+void json_put_str(struct buf *out, const char *s);
+void json_put_num(struct buf *out, double v);
 
 #endif

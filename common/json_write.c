@@ -213,6 +213,19 @@ static void write_object(const struct writer *w, json_t *t, int level)
     buf_add_char(w->out, '}');
 }
 
+void json_put_str(struct buf *out, const char *s)
+{
+    CLEANUP_FREE char *fixed = NULL;
+
+    if (!s) {
+        buf_add_str(out, "null");
+        return;
+    }
+    if (!slice_is_utf8(slice_str(s)))
+        s = fixed = repaired(s);
+    write_string(out, s, strlen(s));
+}
+
 /* "-0" would be read back as the integer 0, and another digest made of it. */
 static void write_real(struct buf *out, double v)
 {
@@ -220,6 +233,14 @@ static void write_real(struct buf *out, double v)
 
     double_to_str(v, number);
     buf_add_str(out, strcmp(number, "-0") == 0 ? "-0.0" : number);
+}
+
+void json_put_num(struct buf *out, double v)
+{
+    if (isfinite(v))
+        write_real(out, v);
+    else
+        buf_add_str(out, "null");
 }
 
 static void write_value(const struct writer *w, json_t *t, int level)

@@ -48,6 +48,11 @@ static void turn(struct agent *a)
         view_flush(c);
 }
 
+static void ready(struct agent *a)
+{
+    view_filled(self_of(a));
+}
+
 static void stream(struct agent *a, struct event *ev)
 {
     struct console *c = self_of(a);
@@ -104,5 +109,6 @@ const struct agent_spec console_agent = {
     .stream = stream,
     .position = position,
     .turn = turn,
+    .ready = ready,
     .http = http,
 };

@@ -28,9 +28,16 @@ struct console {
     struct agent *a;
     struct store *view;
     bool view_in_tx, view_failed;
-    int64_t view_rows;             /* of the transaction */
-    int64_t next_seq;              /* number of the next event */
-    struct loop_timer *view_timer; /* looks whether a view that failed can be written again */
+    bool has_moved;      /* some position */
+    bool view_is_filled; /* it has its indexes */
+    struct view_position {
+        int64_t next;
+        bool is_changed; /* to be written with the transaction */
+    } * positions[RECORD_COUNT];
+    size_t n_positions[RECORD_COUNT]; /* by partition */
+    int64_t view_rows;                /* of the transaction */
+    int64_t next_seq;                 /* number of the next event */
+    struct loop_timer *view_timer;    /* looks whether a view that failed can be written again */
     int64_t view_look_ms;
     struct batch *batches; /* not yet acknowledged */
     struct waiter *waiters;
@@ -98,6 +105,8 @@ void view_close(struct console *c);
 void view_add(struct console *c, const struct event *ev);
 void view_add_prediction(struct console *c, const struct event *ev);
 void view_flush(struct console *c);
+void view_filled(
+    struct console *c); /* everything that was there has been read: makes its indexes */
 int64_t view_position(struct console *c, enum record r, int partition);
 void view_set_position(struct console *c, enum record r, int partition, int64_t next);
 /* Where an id is: topic and key.  false when unknown. */

@@ -17,14 +17,19 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE event (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, id TEXT NOT NULL,"
     " key TEXT NOT NULL, cause TEXT, correlation TEXT, time_us INTEGER NOT NULL,"
     " record TEXT NOT NULL) STRICT;"
-    "CREATE UNIQUE INDEX event_id ON event (id, topic);"
-    "CREATE INDEX event_cause ON event (cause);"
-    "CREATE INDEX event_key ON event (key, seq);"
-    "CREATE INDEX event_topic ON event (topic, seq);"
     "CREATE TABLE prediction (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     " line TEXT NOT NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
     "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,"
     " PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+};
+/* The first of an id is kept (the fold knows no id twice under a key; this is about all keys). */
+static const char ONE_OF_EACH[] =
+    "DELETE FROM event WHERE seq NOT IN (SELECT min(seq) FROM event GROUP BY id, topic)";
+static const char *const INDEXES[] = {
+    "CREATE UNIQUE INDEX IF NOT EXISTS event_id ON event (id, topic)", /* the first to be made */
+    "CREATE INDEX IF NOT EXISTS event_cause ON event (cause)",
+    "CREATE INDEX IF NOT EXISTS event_key ON event (key, seq)",
+    "CREATE INDEX IF NOT EXISTS event_topic ON event (topic, seq)",
 };
 
 enum { VIEW_LOOK_MIN_MS = 500, VIEW_LOOK_MAX_MS = 60000 }; /* doubled each time */
@@ -74,6 +79,49 @@ static int first_seq(struct console *c, struct err *err)
     return 0;
 }
 
+static void keep_position(struct console *c, enum record r, int partition, int64_t next)
+{
+    size_t n = c->n_positions[r], need = (size_t)partition + 1;
+    if (need > n) {
+        c->positions[r] = xgrow(c->positions[r], &c->n_positions[r], need, sizeof(**c->positions));
+        for (size_t i = n; i < c->n_positions[r]; i++)
+            c->positions[r][i] = (struct view_position){0};
+    }
+    c->positions[r][partition].next = next;
+}
+
+static int read_positions(struct console *c, struct err *err)
+{
+    enum { PARTITIONS_MAX = 100000 }; /* of a topic: Kafka itself goes no further */
+    struct stmt *s = NULL;
+    bool row = false;
+    int rc;
+    if (store_prepare(c->view, "SELECT topic, partition, next FROM position", &s, err))
+        return -1;
+    while ((rc = stmt_step(s, &row, err)) == 0 && row) {
+        enum record r = record_of_topic(stmt_str(s, 0));
+        int64_t partition = stmt_int(s, 1);
+        if (r != RECORD_NONE && partition >= 0 && partition < PARTITIONS_MAX)
+            keep_position(c, r, (int)partition, stmt_int(s, 2));
+    }
+    stmt_reset(s);
+    return rc;
+}
+
+static int look_for_indexes(struct console *c, struct err *err)
+{
+    struct stmt *s = NULL;
+    bool row = false;
+    if (store_prepare(
+            c->view, "SELECT count(*) FROM sqlite_schema WHERE type='index' AND name LIKE 'event%'",
+            &s, err) ||
+        stmt_step(s, &row, err))
+        return -1;
+    c->view_is_filled = row && stmt_int(s, 0) == (int64_t)ARRAY_LEN(INDEXES);
+    stmt_reset(s);
+    return 0;
+}
+
 int view_open(struct console *c, struct err *err)
 {
     bool was_reset = false;
@@ -82,7 +130,7 @@ int view_open(struct console *c, struct err *err)
         return err_wrap(err, "open the view %s", path);
     if (was_reset)
         log_warn("view.rebuilt", "path=%s reason=damaged", path);
-    if (first_seq(c, err))
+    if (first_seq(c, err) || read_positions(c, err) || look_for_indexes(c, err))
         return err_wrap(err, "open the view %s", path);
     c->view_timer = loop_timer_new(agent_loop(c->a), look_again, c);
     return 0;
@@ -95,6 +143,8 @@ void view_close(struct console *c)
     c->view_timer = NULL;
     store_close(c->view);
     c->view = NULL;
+    for (int r = 0; r < RECORD_COUNT; r++)
+        free_ptr(&c->positions[r]);
 }
 
 /* The fold goes on without it. */
@@ -138,15 +188,59 @@ static void run(struct console *c, struct stmt *s)
         give_up(c, &err);
 }
 
+/* Each that moved, once, with the events before it. */
+static void write_positions(struct console *c)
+{
+    for (int r = 0; r < RECORD_COUNT; r++)
+        for (size_t i = 0; i < c->n_positions[r]; i++) {
+            struct view_position *p = &c->positions[r][i];
+            struct stmt *s = NULL;
+            if (!p->is_changed)
+                continue;
+            s = prepare(c,
+                        "INSERT INTO position VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET next=?3",
+                        true);
+            if (!s)
+                return;
+            stmt_bind_str(s, 1, record_topic((enum record)r));
+            stmt_bind_int(s, 2, (int64_t)i);
+            stmt_bind_int(s, 3, p->next);
+            run(c, s);
+            p->is_changed = false;
+        }
+    c->has_moved = false;
+}
+
 void view_flush(struct console *c)
 {
     struct err err = {0};
-    if (!c->view || !c->view_in_tx)
+    if (!c->view)
+        return;
+    if (c->has_moved)
+        write_positions(c);
+    if (!c->view_in_tx)
         return;
     c->view_rows = 0;
     if (store_commit(c->view, &err))
         give_up(c, &err);
     c->view_in_tx = false;
+}
+
+/* One transaction each.  Blocks the loop, for a second where a million events were read, before
+ * anybody is told that the agent is ready. */
+void view_filled(struct console *c)
+{
+    struct err err = {0};
+    view_flush(c);
+    for (size_t i = 0; i < ARRAY_LEN(INDEXES) && c->view && !c->view_is_filled; i++) {
+        if (c->view_failed || store_exec(c->view, INDEXES[i], &err) == 0)
+            continue;
+        if (err.code == ERR_CONFLICT && store_exec(c->view, ONE_OF_EACH, &err) == 0 &&
+            store_exec(c->view, INDEXES[i], &err) == 0)
+            continue;
+        give_up(c, &err);
+    }
+    c->view_is_filled = !c->view_failed;
 }
 
 void view_add(struct console *c, const struct event *ev)
@@ -158,8 +252,7 @@ void view_add(struct console *c, const struct event *ev)
     if (!s)
         return;
     CLEANUP(buf_fini) struct buf text = {0};
-    CLEANUP(json_freep) struct json *j = codec_to_json(ev->type, ev->rec);
-    json_write(j, 0, false, &text);
+    codec_write_json(ev->type, ev->rec, &text);
     stmt_bind_str(s, 1, record_topic(ev->type));
     stmt_bind_str(s, 2, ev->id);
     stmt_bind_str(s, 3, ev->key);
@@ -197,28 +290,13 @@ void view_add_prediction(struct console *c, const struct event *ev)
 
 int64_t view_position(struct console *c, enum record r, int partition)
 {
-    struct err err = {0};
-    bool row = false;
-    struct stmt *s = prepare(c, "SELECT next FROM position WHERE topic=?1 AND partition=?2", false);
-    if (!s)
-        return 0;
-    stmt_bind_str(s, 1, record_topic(r));
-    stmt_bind_int(s, 2, partition);
-    int64_t next = stmt_step(s, &row, &err) == 0 && row ? stmt_int(s, 0) : 0;
-    stmt_reset(s);
-    return next;
+    return (size_t)partition < c->n_positions[r] ? c->positions[r][partition].next : 0;
 }
 
 void view_set_position(struct console *c, enum record r, int partition, int64_t next)
 {
-    struct stmt *s = prepare(
-        c, "INSERT INTO position VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET next=?3", true);
-    if (!s)
-        return;
-    stmt_bind_str(s, 1, record_topic(r));
-    stmt_bind_int(s, 2, partition);
-    stmt_bind_int(s, 3, next);
-    run(c, s);
+    keep_position(c, r, partition, next);
+    c->positions[r][partition].is_changed = c->has_moved = true;
 }
 
 bool view_find(struct console *c, const char *id, enum record *ret_record,

@@ -333,10 +333,14 @@ static void an_undecodable_event_does_not_stop_the_console(void **state)
 
 /* ---- the view ---- */
 
-static void at_the_view(struct console_bench *b, const char *sql)
+static const char *view_of(struct console_bench *b)
 {
-    const char *path = arena_printf(&b->arena, "%s/data/state/console-1/%s/view.db", b->dir.path,
-                                    agent_cluster(b->agent));
+    return arena_printf(&b->arena, "%s/data/state/console-1/%s/view.db", b->dir.path,
+                        agent_cluster(b->agent));
+}
+
+static void at_the_view(const char *path, const char *sql)
+{
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
     sqlite3_busy_timeout(db, CONSOLE_BENCH_WAIT_MS);
@@ -352,20 +356,43 @@ static bool asks_for_a_start(void *ctx)
 static void a_view_that_could_not_be_written_is_whole_again_by_itself(void **state)
 {
     struct console_bench *b = *state;
+    const char *view = view_of(b);
     at_the_view(
-        b, "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END");
+        view, "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END");
     plan_a_run(b, "run1", "ask1", NULL);
     console_bench_settle(b);
     struct console_reply r = console_get(b, "/v1/status");
     assert_false(json_get_bool(r.json, "view_is_whole", true));
     assert_int_equal(json_len(console_get(b, "/v1/events").json), 0);
-    at_the_view(b, "DROP TRIGGER full");
+    at_the_view(view, "DROP TRIGGER full");
     assert_true(loop_until(b->loop, asks_for_a_start, b->agent, CONSOLE_BENCH_WAIT_MS));
     agent_free(b->agent);
     console_bench_start(b);
     r = console_get(b, "/v1/events");
     assert_int_equal(json_len(r.json), 1);
     assert_string_equal(json_get_str(json_at(r.json, 0), "id", ""), "run1");
+}
+
+/* Killed while its view was being filled: rows and no index, of which one was not looked for. */
+static void a_view_that_was_half_filled_is_whole_after_the_next_start(void **state)
+{
+    struct console_bench *b = *state;
+    plan_a_run(b, "run1", "ask1", NULL);
+    console_bench_settle(b);
+    const char *view = view_of(b);
+    console_bench_stop(b);
+    at_the_view(view, "DROP INDEX event_id; DROP INDEX event_cause; DROP INDEX event_key;"
+                      "DROP INDEX event_topic; INSERT INTO event (topic, id, key, time_us, record)"
+                      " SELECT topic, id, 'another', time_us, record FROM event");
+    command(b, "p", "pause1");
+    console_bench_start(b);
+    struct console_reply r = console_get(b, "/v1/events");
+    assert_int_equal(json_len(r.json), 2);
+    assert_string_equal(json_get_str(json_at(r.json, 0), "id", ""), "run1");
+    assert_string_equal(json_get_str(json_at(r.json, 0), "key", ""), "p");
+    assert_string_equal(json_get_str(json_at(r.json, 1), "id", ""), "pause1");
+    at_the_view(view, "DROP INDEX event_id; DROP INDEX event_cause; DROP INDEX event_key;"
+                      "DROP INDEX event_topic"); /* all of them are there again */
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, console_bench_setup, console_bench_teardown)
@@ -385,6 +412,7 @@ int main(void)
         TEST(a_dead_letter_that_still_cannot_be_read_stays),
         TEST(an_undecodable_event_does_not_stop_the_console),
         TEST(a_view_that_could_not_be_written_is_whole_again_by_itself),
+        TEST(a_view_that_was_half_filled_is_whole_after_the_next_start),
     };
     return cmocka_run_group_tests_name("console follow", tests, NULL, NULL);
 }

@@ -18,7 +18,11 @@ static char *to_text(enum record r, const void *rec)
     CLEANUP(json_freep) struct json *j = codec_to_json(r, rec);
     struct buf text = {0};
 
+    CLEANUP(buf_fini) struct buf direct = {0};
+
     json_write(j, 0, false, &text);
+    codec_write_json(r, rec, &direct); /* both ways, of whatever is tested here */
+    assert_string_equal(direct.data, text.data);
     return buf_take(&text);
 }
 

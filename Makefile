@@ -148,10 +148,10 @@ integration: all $(INTEGRATION) ## integration tests on the embedded bus (on Kaf
 	@$(RUN) $(LABEL) $(INTEGRATION)
 test: ## install what is missing, then every suite, on the embedded bus and on a real Kafka
 	@scripts/bootstrap && $(MAKE) all tests && $(MAKE) VARIANT=fault all && scripts/test-all
-asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSan
+asan tsan: ## unit, component and integration tests under ASan and UBSan, or TSan (slower: five times as long may each take)
 	@$(MAKE) SAN=$@ san-run
 san-run: all $(UNIT) $(COMPONENT) $(INTEGRATION)
-	@$(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
+	@TIME_FACTOR=$(or $(TIME_FACTOR),5) $(RUN) $(LABEL) -j $(JOBS) $(UNIT) $(COMPONENT) -j 1 $(INTEGRATION)
 loop: all ## the whole loop on the embedded bus by this build's programs: SAN=asan loop looks for errors and leaks in all of them
 	@scripts/san-loop $(OUT) $(LABEL)
 sim: $(SIM) ## histories of all agents on virtual time: SEEDS=n of them, SEED=x one again, PLAN='...' a shortened one (tests/sim/README.md)

@@ -44,10 +44,10 @@ const char *metric__check_rows(const struct metric_input *in)
     if (in->k == 0 || (in->task == TASK_MULTICLASS && in->k < 2) ||
         (in->task != TASK_MULTICLASS && in->k != 1))
         return "the model's outputs do not fit the task";
+    for (size_t i = 0; i < in->rows * in->k; i++)
+        if (!isfinite(in->p[i]))
+            return "a prediction is not finite";
     for (size_t i = 0; i < in->rows; i++) {
-        for (size_t c = 0; c < in->k; c++)
-            if (!isfinite(in->p[i * in->k + c]))
-                return "a prediction is not finite";
         if (!isfinite(in->y[i]))
             return "a row has no usable label";
         if (n_classes &&
@@ -182,11 +182,10 @@ static double rank_value(const struct metric_spec *m, const struct metric_input 
     double sum = 0;
 
     for (size_t output = 0; output < in->k; output++) { /* one at a time: memory */
-        CLEANUP_FREE uint32_t *order = metric__rank(in, output);
         double v;
 
-        metric__walk(order, in, NULL, m->id == METRIC_AUC ? &v : NULL,
-                     m->id == METRIC_AUC ? NULL : &v);
+        metric__rank_value(in, output, m->id == METRIC_AUC ? &v : NULL,
+                           m->id == METRIC_AUC ? NULL : &v);
         if (isnan(v)) {
             *why = metric__rank_undefined(in->k);
             return NAN;

@@ -72,8 +72,10 @@ double metric__confusion_value(const struct metric_spec *m, size_t n_classes, co
 
 /* ---- ranks (metrics_rank.c): row << 2 | first of a tie << 1 | positive, by falling score ---- */
 uint32_t *metric__rank(const struct metric_input *in, size_t output);
-/* times: METRIC_LANES counts a row; NULL: once each, and only lane 0 is filled.  ret_auc, ret_pr:
- * one a lane; NULL: not wanted.  NaN where a class has no rows, or all. */
+/* NaN where the class has no rows, or all.  ret_auc, ret_pr: NULL: not wanted. */
+void metric__rank_value(const struct metric_input *in, size_t output, double *ret_auc,
+                        double *ret_pr);
+/* The same of METRIC_LANES resamples; times: as many counts a row. */
 void metric__walk(const uint32_t *order, const struct metric_input *in, const uint8_t *times,
                   double *ret_auc, double *ret_pr);
 const char *metric__rank_undefined(size_t outputs);

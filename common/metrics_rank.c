@@ -29,20 +29,18 @@ static uint32_t key_of(double score)
     return bits >> 31 ? bits : ~bits & 0x7fffffffu;
 }
 
-static void count_digits(const uint64_t *items, size_t n, size_t counts[PASSES][DIGITS])
+typedef size_t digit_counts[PASSES][DIGITS];
+
+static inline void count_digits(uint64_t item, size_t counts[PASSES][DIGITS])
 {
-    memset(counts, 0, PASSES * sizeof(counts[0]));
-    for (size_t i = 0; i < n; i++)
-        for (size_t pass = 0; pass < PASSES; pass++)
-            counts[pass][items[i] >> (KEY_SHIFT + pass * DIGIT_BITS) & (DIGITS - 1)]++;
+    for (size_t pass = 0; pass < PASSES; pass++)
+        counts[pass][item >> (KEY_SHIFT + pass * DIGIT_BITS) & (DIGITS - 1)]++;
 }
 
 /* Sorts by key, stably; the result is in one of the two. */
-static uint64_t *radix_sort(uint64_t *items, uint64_t *other, size_t n)
+static uint64_t *radix_sort(uint64_t *items, uint64_t *other, size_t n,
+                            size_t counts[PASSES][DIGITS])
 {
-    size_t(*counts)[DIGITS] = xmalloc(PASSES * sizeof(*counts));
-
-    count_digits(items, n, counts);
     for (size_t pass = 0; pass < PASSES; pass++) {
         size_t shift = KEY_SHIFT + pass * DIGIT_BITS, at = 0, *to = counts[pass];
         uint64_t *swap = items;
@@ -60,7 +58,6 @@ static uint64_t *radix_sort(uint64_t *items, uint64_t *other, size_t n)
         items = other;
         other = swap;
     }
-    free(counts);
     return items;
 }
 
@@ -127,13 +124,18 @@ static void take_rounded(const struct metric_input *in, size_t output, const uin
     }
 }
 
-uint32_t *metric__rank(const struct metric_input *in, size_t output)
+struct sorted { /* items that are sorted, and as much memory */
+    uint64_t *items, *other;
+    bool is_exact; /* keys are the scores */
+};
+
+static void sort_rows(const struct metric_input *in, size_t output, struct sorted *ret)
 {
     uint64_t *items = xmalloc((in->rows + 1) * sizeof(*items)),
-             *other = xmalloc((in->rows + 1) * sizeof(*other)), *sorted;
+             *other = xmalloc((in->rows + 1) * sizeof(*other));
+    digit_counts *counts = xcalloc(1, sizeof(*counts));
     float positive = in->k == 1 ? 1 : (float)output;
     bool is_exact = true;
-    uint32_t *ret;
 
     for (size_t i = 0; i < in->rows; i++) {
         double score = in->p[i * in->k + output];
@@ -141,15 +143,32 @@ uint32_t *metric__rank(const struct metric_input *in, size_t output)
         is_exact &= (double)(float)score == score;
         items[i] = (uint64_t)key_of(score) << KEY_SHIFT | i << ROW_SHIFT |
                    (in->y[i] == positive ? POSITIVE : 0);
+        count_digits(items[i], *counts);
     }
-    sorted = radix_sort(items, other, in->rows);
-    ret = (uint32_t *)(void *)(sorted == items ? other : items); /* the other half is free */
-    if (is_exact)
-        take_exact(sorted, in->rows, ret);
+    ret->items = radix_sort(items, other, in->rows, *counts);
+    free(counts);
+    ret->other = ret->items == items ? other : items;
+    ret->is_exact = is_exact;
+}
+
+static uint32_t *take(const struct metric_input *in, size_t output, struct sorted *s)
+{
+    uint32_t *ret = (uint32_t *)(void *)s->other;
+
+    if (s->is_exact)
+        take_exact(s->items, in->rows, ret);
     else
-        take_rounded(in, output, sorted, ret);
-    free(sorted);
+        take_rounded(in, output, s->items, ret);
+    free(s->items);
     return xrealloc(ret, (in->rows + 1) * sizeof(*ret));
+}
+
+uint32_t *metric__rank(const struct metric_input *in, size_t output)
+{
+    struct sorted s;
+
+    sort_rows(in, output, &s);
+    return take(in, output, &s);
 }
 
 /* ---- walk ---- */
@@ -197,30 +216,54 @@ static void walk_lanes(struct walk_lanes *s, const uint32_t *order, const struct
     }
 }
 
+static inline void end_tie(struct walk *s, bool wants_pr)
+{
+    if (wants_pr)
+        s->precision += (s->pos - s->pos_above) * s->pos / (s->pos + s->neg + NO_ROW);
+    s->pos_above = s->pos;
+    s->neg_above = s->neg;
+}
+
+static inline void add_row(struct walk *s, uint32_t item, double w)
+{
+    double positive = (double)(item & POSITIVE) * w; /* no branch: labels cannot be foreseen */
+
+    s->lost += positive * s->neg_above;
+    s->pos += positive;
+    s->won += (w - positive) * s->pos_above;
+    s->neg += w - positive;
+}
+
 static void walk_once(struct walk *ret, const uint32_t *order, const struct metric_input *in,
                       bool wants_pr)
 {
     struct walk s = {0};
 
-    for (size_t i = 0; i <= in->rows; i++) {
-        uint32_t item = i < in->rows ? order[i] : TIE_START;
-        double w, positive;
-
-        if (item & TIE_START) {
-            if (wants_pr)
-                s.precision += (s.pos - s.pos_above) * s.pos / (s.pos + s.neg + NO_ROW);
-            s.pos_above = s.pos;
-            s.neg_above = s.neg;
-        }
-        if (i == in->rows)
-            break;
-        w = in->w ? in->w[item >> ROW_SHIFT] : 1;
-        positive = (double)(item & POSITIVE) * w; /* no branch: labels cannot be foreseen */
-        s.lost += positive * s.neg_above;
-        s.pos += positive;
-        s.won += (w - positive) * s.pos_above;
-        s.neg += w - positive;
+    for (size_t i = 0; i < in->rows; i++) {
+        if (order[i] & TIE_START)
+            end_tie(&s, wants_pr);
+        add_row(&s, order[i], in->w ? in->w[order[i] >> ROW_SHIFT] : 1);
     }
+    end_tie(&s, wants_pr);
+    *ret = s;
+}
+
+/* The same of what has just been sorted: one pass less. */
+static void walk_sorted(struct walk *ret, const uint64_t *items, const struct metric_input *in,
+                        bool wants_pr)
+{
+    struct walk s = {0};
+    uint64_t key = 0;
+
+    for (size_t i = 0; i < in->rows; i++) {
+        uint32_t item = (uint32_t)items[i];
+
+        if (items[i] >> KEY_SHIFT != key)
+            end_tie(&s, wants_pr);
+        key = items[i] >> KEY_SHIFT;
+        add_row(&s, item, in->w ? in->w[item >> ROW_SHIFT] : 1);
+    }
+    end_tie(&s, wants_pr);
     *ret = s;
 }
 
@@ -234,24 +277,38 @@ static void take_lane(const struct walk *s, double *ret_auc, double *ret_pr)
         *ret_pr = pairs > 0 ? s->precision / s->pos : (double)NAN;
 }
 
+void metric__rank_value(const struct metric_input *in, size_t output, double *ret_auc,
+                        double *ret_pr)
+{
+    struct sorted s;
+    struct walk walk;
+
+    sort_rows(in, output, &s);
+    if (s.is_exact) {
+        walk_sorted(&walk, s.items, in, ret_pr != NULL);
+        free(s.items);
+        free(s.other);
+    } else {
+        CLEANUP_FREE uint32_t *order = take(in, output, &s);
+
+        walk_once(&walk, order, in, ret_pr != NULL);
+    }
+    take_lane(&walk, ret_auc, ret_pr);
+}
+
 void metric__walk(const uint32_t *order, const struct metric_input *in, const uint8_t *times,
                   double *ret_auc, double *ret_pr)
 {
     struct walk_lanes s = {0};
-    struct walk one;
 
-    if (!times) {
-        walk_once(&one, order, in, ret_pr != NULL);
-        take_lane(&one, ret_auc, ret_pr);
-        return;
-    }
     walk_lanes(&s, order, in, times, ret_pr != NULL);
     for (size_t l = 0; l < METRIC_LANES; l++) {
-        one = (struct walk){.pos = s.pos[l],
-                            .neg = s.neg[l],
-                            .won = s.won[l],
-                            .lost = s.lost[l],
-                            .precision = s.precision[l]};
+        struct walk one = {.pos = s.pos[l],
+                           .neg = s.neg[l],
+                           .won = s.won[l],
+                           .lost = s.lost[l],
+                           .precision = s.precision[l]};
+
         take_lane(&one, ret_auc ? ret_auc + l : NULL, ret_pr ? ret_pr + l : NULL);
     }
 }

@@ -183,6 +183,47 @@ static void both_are_measured_on_all_rows_and_on_each_slice(void **state)
     pipeline_free(p);
 }
 
+static void weights_groups_and_costs_of_rows_count(void **state)
+{
+    static double weight[ROWS] = {1, 1, 1, 1, 1, 1, 1, 0}, group[ROWS] = {7, 7, 9, 9, 9, 3, 3, 3},
+                  value[ROWS] = {10, 20, 30, 40, 50, 60, 70, 80};
+    static char *classes[] = {(char *)"ok", (char *)"fraud"};
+    static const double worse[ROWS] = {0.6, 0.4, 0.2, 0.8, 0.3, 0.7, 0.4, 0.1};
+    struct pipeline *p =
+        pipeline("evaluate: {metrics: [accuracy, cost, ndcg], weight: w, group: g, "
+                 "cost: {value: v, matrix: {ok: {fraud: 3}, fraud: {ok: value}}}}");
+    struct matrix rows = sample;
+    struct comparison c = {
+        .pipeline = p, .rows = &rows, .k = 1, .candidate = worse, .champion = candidate, .seed = 1};
+    struct evaluation_metric_list list;
+    struct arena arena = {0};
+
+    (void)state;
+    rows.classes = classes;
+    rows.n_classes = 2;
+    rows.aside[ASIDE_WEIGHT] = weight;
+    rows.aside[ASIDE_GROUP] = group;
+    rows.aside[ASIDE_VALUE] = value;
+    compare(&c, &arena, &list);
+    assert_true(fabs(find(&list, "accuracy", "all")->candidate - 5.0 / 7) < 1e-15);
+    assert_true(fabs(find(&list, "cost", "all")->candidate - (3 + 20) / 7.0) < 1e-12);
+    assert_true(find(&list, "cost", "all")->champion == 0);
+    assert_false(find(&list, "cost", "all")->higher_is_better);
+    assert_true(find(&list, "ndcg", "all")->champion == 1);
+    assert_true(find(&list, "ndcg", "all")->candidate < 1);
+    rows.aside[ASIDE_WEIGHT] = NULL; /* snapshots from before */
+    compare(&c, &arena, &list);
+    assert_string_equal(find(&list, "accuracy", "all")->undefined,
+                        "a weight is missing, negative or not finite");
+    rows.aside[ASIDE_WEIGHT] = weight;
+    classes[0] = (char *)"good";
+    compare(&c, &arena, &list);
+    assert_string_equal(find(&list, "cost", "all")->undefined,
+                        "the cost is of other classes than the model's");
+    arena_fini(&arena);
+    pipeline_free(p);
+}
+
 static void without_a_champion_the_interval_is_the_candidates_own(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [logloss], bootstrap_rounds: 200}");
@@ -263,6 +304,7 @@ int main(void)
         cmocka_unit_test(many_numbers_are_cut_by_quartiles),
         cmocka_unit_test(only_the_most_frequent_categories_are_slices),
         cmocka_unit_test(both_are_measured_on_all_rows_and_on_each_slice),
+        cmocka_unit_test(weights_groups_and_costs_of_rows_count),
         cmocka_unit_test(without_a_champion_the_interval_is_the_candidates_own),
         cmocka_unit_test(an_absent_slice_and_no_rows_are_said),
         cmocka_unit_test(the_seed_decides_the_interval),

@@ -55,6 +55,48 @@ static void rows_are_what_the_file_says(void **state)
     snapshot_free(s);
 }
 
+/* Whatever the columns are otherwise: an ignored one, a feature. */
+static void weights_groups_and_values_are_kept_beside_the_features(void **state)
+{
+    struct ingest_world *w = *state;
+    CLEANUP(buf_fini) struct buf csv = {0};
+    struct snapshot_data d;
+    struct matrix m = {0};
+    struct snapshot *s;
+    struct err err = {0};
+
+    ingest_world_pipeline(w, "dataset: {name: d, label: y}\ntask: binary\n"
+                             "contract: {columns: {query: {type: ignore}, w: {type: ignore}}}\n"
+                             "evaluate: {weight: w, group: query, cost: {value: amount}}\n");
+    buf_add_str(&csv, "query,amount,a,w,y\n");
+    for (int i = 0; i < 1000; i++)
+        buf_addf(&csv, "q%d,%d.5,%d,%s,%d\n", i / 10, i, i, i % 7 ? "0.25" : "", i % 2);
+    s = open_outcome(w, ingest_csv(w, csv.data), &d);
+    assert_int_equal(s->n_columns, 2);
+    assert_int_equal(s->n_asides, 3);
+    assert_string_equal(s->asides[ASIDE_GROUP], "query");
+    assert_int_equal(artifacts_verify(&w->a, s->aside, NULL), 0);
+    assert_int_equal(matrix_load(&w->a, &s, 1, ROW_TEST, 0, NULL, &m, &err), 0);
+    assert_int_equal(m.rows, 150);
+    for (size_t i = 0; i < 150; i++) {
+        size_t row = 850 + i;
+
+        assert_true(row % 7 ? m.aside[ASIDE_WEIGHT][i] == 0.25 : isnan(m.aside[ASIDE_WEIGHT][i]));
+        assert_true(m.aside[ASIDE_VALUE][i] == (double)row + 0.5);
+        if (i > 0)
+            assert_true((m.aside[ASIDE_GROUP][i] == m.aside[ASIDE_GROUP][i - 1]) ==
+                        (row % 10 != 0));
+    }
+    matrix_fini(&m);
+    assert_int_equal(matrix_load(&w->a, &s, 1, ROW_TRAIN, 0, NULL, &m, &err), 0);
+    assert_null(m.aside[ASIDE_WEIGHT]); /* only evaluation asks for them */
+    matrix_fini(&m);
+    snapshot_unmap(&d);
+    snapshot_free(s);
+    assert_rejected(ingest_csv(w, "query,amount,a,y\nq,1,2,0\n"), NULL, "columns",
+                    "there is no weight column");
+}
+
 static void the_same_bytes_make_the_same_snapshot(void **state)
 {
     struct ingest_world *w = *state;
@@ -415,6 +457,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, ingest_world_setup, ingest_world_teardown)
     const struct CMUnitTest tests[] = {
         T(rows_are_what_the_file_says),
+        T(weights_groups_and_values_are_kept_beside_the_features),
         T(the_same_bytes_make_the_same_snapshot),
         T(many_rows_are_as_few),
         T(a_split_by_hash_keeps_equal_rows_together),

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "common/mem.h"
 #include "tests/sim/sim_bus.h"
 
 enum { LOST_MS = 60000 /* message.timeout.ms */ };
@@ -65,7 +64,6 @@ static void tell(void *ctx)
         if (s->fn)
             s->fn(s->ctx, s->err.code ? &s->err : NULL, s->partition, s->offset);
     }
-    free_ptr(&s);
 }
 
 /* Appends it, mostly; returns how long its writer does not hear of it. */
@@ -96,10 +94,8 @@ static void arrive(void *ctx)
     struct sim_sent *s = ctx;
     sending[s->a.record]--;
     int64_t back_us = s->is_dropped ? 0 : land(s, s->bus ? s->bus->proc : NULL);
-    if (!s->bus) { /* nobody is there to be told */
-        free_ptr(&s);
+    if (!s->bus) /* nobody is there to be told */
         return;
-    }
     if (s->bus->proc->cut_until_us > sim.now_us + back_us)
         back_us = s->bus->proc->cut_until_us - sim.now_us;
     sim_after(NULL, back_us, TICK_WORLD, tell, s);
@@ -137,7 +133,7 @@ int bus_produce(struct bus *b, const char *topic, int partition, struct slice ke
                 struct slice value, const struct bus_header *headers, size_t n_headers,
                 bus_delivered_fn on_delivered, void *ctx, struct err *err)
 {
-    struct sim_sent *s = xcalloc(1, sizeof(*s));
+    struct sim_sent *s = arena_alloc(&sim.arena, sizeof(*s)); /* it may outlive all who know it */
     enum record r = sim_record_of(topic);
     (void)err;
     s->bus = b;

@@ -177,7 +177,7 @@ static size_t rows_of(const struct line *l, int64_t generation)
 }
 
 /* Of what is read more than a minute before its deployment nobody can say what it is: who reads it
- * so counts it as unknown, and goes on to other windows than its twin. */
+ * so counts it as unknown, and has other windows than its twin, or than its next life. */
 static bool is_known_in_time(void)
 {
     enum { LATE = 100, KNOWN_MS = 20000 };
@@ -193,15 +193,6 @@ static bool is_all_counted(void)
         if (sim.plan->items[i].kind == ITEM_WITHDRAW)
             return false;
     return !sim.plan->noise.refused && !sim.plan->noise.bad_models && is_known_in_time();
-}
-
-/* Two at once on one partition: of the same share, or one put out of its group that reads on. */
-static bool may_have_twins(void)
-{
-    int n = 0;
-    for (int i = 0; i < sim.n_procs; i++)
-        n += strcmp(sim.procs[i].spec->name, "monitor") == 0 ? 1 : 0;
-    return n > 1 && (sim.plan->same_share || sim.plan->by_group);
 }
 
 static bool is_measured_before(const struct event_list *list, size_t i)
@@ -231,7 +222,7 @@ static void check_windows(const struct line *l)
                           (long long)h->labels);
             if (!is_measured_before(list, i))
                 n++;
-            else if (is_known_in_time() || !may_have_twins())
+            else if (is_known_in_time())
                 sim_wrong("window %lld of generation %lld of %s was measured twice",
                           (long long)h->window, (long long)g, l->key);
         }

@@ -205,7 +205,9 @@ bool line_has(const struct line *l, enum record r, const char *id)
 bool line_is_void(const struct line *l, const char *id)
 {
     unsigned hash;
-    size_t n = id ? strlen(id) : 0;
+    if (!id)
+        return false;
+    size_t n = strlen(id);
     HASH_VALUE(id, n, hash); /* once, not for each topic */
     for (int r = 0; r < RECORD_COUNT; r++) {
         const struct entry *e = NULL;

@@ -354,7 +354,7 @@ static void group_lanes(const struct metric_set *s, const struct part *p, const 
 void metric__set_evaluate(const struct metric_set *s, const uint8_t *times,
                           const uint8_t *group_times, double *scratch, double *ret)
 {
-    double ranks[SIDES][2][METRIC_LANES];
+    double ranks[SIDES][2][METRIC_LANES] = {0};
 
     memset(scratch, 0, s->scratch * sizeof(*scratch));
     if (s->wants_rows) {

@@ -266,7 +266,8 @@ static float label_of(const struct loader *l, const struct snapshot *s, float y)
 static void copy_asides(struct loader *l, const struct snapshot *s, const double *row)
 {
     for (size_t i = 0, at = 0; i < ASIDE_COUNT; i++) {
-        bool has = s->asides[i] && l->aside[i] && strcmp(s->asides[i], l->aside_column[i]) == 0;
+        bool has =
+            row && s->asides[i] && l->aside[i] && strcmp(s->asides[i], l->aside_column[i]) == 0;
 
         if (l->aside[i])
             l->aside[i][l->rows] = has ? row[at] : (double)NAN;

@@ -136,6 +136,7 @@ static void take_asides(struct sheet *s, const struct slice *fields, const doubl
 {
     size_t n = 0;
 
+    BUG_ON(!fields && !cells);
     for (size_t k = 0; k < ASIDE_COUNT; k++) {
         char text[32];
 

@@ -117,7 +117,7 @@ static struct event *event_of(enum record r, const struct bus_message *m)
     ev->seen = in.seen ? text_of(mem, in.seen) : NULL;
     ev->hops = in.hops ? hops_of(in.hops) : 0;
     if (!in.time || !time_of(in.time, &ev->time_unix_us))
-        ev->time_unix_us = m->timestamp_ms > 0 ? m->timestamp_ms * 1000 : 0;
+        ev->time_unix_us = clk_us_of_ms(m->timestamp_ms);
     return ev;
 }
 

@@ -55,6 +55,13 @@ int64_t clk_mono_ms(const struct clk *c)
     return c->mono_ms(c->ctx);
 }
 
+int64_t clk_us_of_ms(int64_t unix_ms)
+{
+    const int64_t year_10000 = 253402300800000;
+
+    return unix_ms > 0 && unix_ms < year_10000 ? unix_ms * 1000 : 0;
+}
+
 /* --- the calendar: proleptic Gregorian, UTC, years 0 to 9999 ------------------------------------
  */
 

@@ -19,7 +19,7 @@ void json_set_time(struct json *obj, const char *key, int64_t unix_us)
 
 static void json_set_time_ms(struct json *obj, const char *key, int64_t unix_ms)
 {
-    json_set_time(obj, key, unix_ms > 0 ? unix_ms * 1000 : 0);
+    json_set_time(obj, key, clk_us_of_ms(unix_ms));
 }
 
 static bool is(const char *a, const char *b)

@@ -11,7 +11,7 @@ const char *plan__time(struct arena *arena, int64_t unix_ms)
 {
     char text[CLK_RFC3339_SIZE];
 
-    clk_format(unix_ms * 1000, text);
+    clk_format(clk_us_of_ms(unix_ms), text);
     return arena_printf(arena, "%.19sZ", text);
 }
 

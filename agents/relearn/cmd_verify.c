@@ -216,7 +216,7 @@ static void print_json(const struct verify *v)
     for (int r = 1; r < RECORD_COUNT; r++)
         json_set_int(topics, record_topic((enum record)r),
                      material_events(v->material, (enum record)r));
-    clk_format(v->now_unix_ms * 1000, now);
+    clk_format(clk_us_of_ms(v->now_unix_ms), now);
     getrusage(RUSAGE_SELF, &usage);
     json_set_str(root, "at", now);
     json_set_str(root, "cluster", logread_cluster(v->log));

@@ -38,7 +38,7 @@ void event_of_message(enum record r, const struct bus_message *msg, struct event
     ret->cause = header(mem, msg, "ce_causationid");
     ret->seen = header(mem, msg, "ce_seen");
     if (!time || clk_parse(time, &ret->time_unix_us))
-        ret->time_unix_us = msg->timestamp_ms > 0 ? msg->timestamp_ms * 1000 : 0;
+        ret->time_unix_us = clk_us_of_ms(msg->timestamp_ms);
 }
 
 struct packed { /* then key, id, cause with a NUL each, then the value */

@@ -75,6 +75,19 @@ static void times_outside_four_digit_years_are_clamped(void **state)
     assert_string_equal(out, "0000-01-01T00:00:00.000000Z");
 }
 
+static void a_time_in_ms_that_is_none_counts_as_absent(void **state)
+{
+    (void)state;
+    assert_true(clk_us_of_ms(1764000000123) == 1764000000123000);
+    assert_true(clk_us_of_ms(253402300799999) == 253402300799999000);
+    assert_true(clk_us_of_ms(253402300800000) == 0);
+    assert_true(clk_us_of_ms(63607588673382400) == 0); /* would overflow */
+    assert_true(clk_us_of_ms(INT64_MAX) == 0);
+    assert_true(clk_us_of_ms(0) == 0);
+    assert_true(clk_us_of_ms(-1) == 0);
+    assert_true(clk_us_of_ms(INT64_MIN) == 0);
+}
+
 static void other_forms_are_read(void **state)
 {
     static const struct {
@@ -174,6 +187,7 @@ int main(void)
         cmocka_unit_test(times_are_those_of_python),
         cmocka_unit_test(dates_are_those_of_libc),
         cmocka_unit_test(times_outside_four_digit_years_are_clamped),
+        cmocka_unit_test(a_time_in_ms_that_is_none_counts_as_absent),
         cmocka_unit_test(other_forms_are_read),
         cmocka_unit_test(what_is_no_time_is_refused),
         cmocka_unit_test(clocks_are_passed_in),

@@ -156,7 +156,15 @@ class Installation:
             raise
 
     def __exit__(self, kind, error, trace):
+        if error and not isinstance(error, Skip):
+            self.keep_logs()
         self.close()
+
+    def keep_logs(self):
+        """Of a test that failed, where the other logs of the tests are."""
+        kept = BUILD / "test-logs" / self.data.name
+        shutil.copytree(self.data / "log", kept, dirs_exist_ok=True)
+        print(f"    the agents' logs: {kept}", flush=True)
 
     def tell(self, lines=6):
         """What each log warns of, the end of it, for a test that failed."""

@@ -43,7 +43,8 @@ struct bus_position {
  */
 struct bus_callbacks {
     void (*on_message)(void *ctx, const struct bus_message *m);
-    /* Read to the end, for now; offset is the one that comes next. */
+    /* All was read that was there when the partition's first message since bus_assign came, or all
+     * that there is for now; offset is the one that comes next. Told at least once. */
     void (*on_end)(void *ctx, const char *topic, int partition, int64_t offset);
     void (*on_turn)(void *ctx); /* after a batch of messages or ends was delivered */
     /* By group: the new partitions of subscribed topics; answer by bus_assign (any list). */

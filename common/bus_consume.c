@@ -25,6 +25,7 @@ static struct bus__part *get_part(struct bus *b, const char *topic, int partitio
     p = &b->parts[b->n_parts++];
     *p = (struct bus__part){
         .topic = xstrdup(topic), .partition = partition, .want = -1, .sent = -1, .acked = -1};
+    p->end = BUS_END_UNKNOWN;
     return p;
 }
 
@@ -100,6 +101,7 @@ int bus_assign(struct bus *b, const struct bus_position *p, size_t n, struct err
         part->assigned = true;
         part->paused = at < n_before && was_paused[at];
         part->start = p[i].offset;
+        part->end = BUS_END_UNKNOWN;
     }
     free_ptr(&was_paused);
     return b->is_warm ? apply_assignment(b, err) : 0;
@@ -227,6 +229,8 @@ int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, st
     if (!p || !p->assigned)
         return err_set(err, ERR_NOTFOUND, NEXT_REJECT, "%s[%d] is not assigned", topic, partition);
     p->start = offset;
+    p->end = BUS_END_UNKNOWN;
+    b->n_seeks++;
     if (!b->is_warm)
         return 0;
     done = try_seek(b, p, &failed);
@@ -345,9 +349,42 @@ static void fill_headers(const rd_kafka_message_t *from, struct bus_message *to)
     }
 }
 
+static struct bus__part *part_of_message(struct bus *b, const char *topic, int partition)
+{
+    struct bus__part *p = b->newest_part < b->n_parts ? &b->parts[b->newest_part] : NULL;
+
+    if (!p || p->partition != partition || strcmp(p->topic, topic) != 0)
+        p = find_part(b, topic, partition);
+    if (p)
+        b->newest_part = (size_t)(p - b->parts);
+    return p;
+}
+
+/* The client tells of an end only when a Fetch brings nothing, which never is where messages keep
+ * coming: who waits for the end of such a partition would never be ready.  So it has ended, too,
+ * when all has come that was there when its first message came. */
+static void tell_end(struct bus *b, const struct bus_message *m)
+{
+    struct bus__part *p = part_of_message(b, m->topic, m->partition);
+    int64_t low, high;
+
+    if (!p || !p->assigned || p->end == BUS_END_TOLD || b->phase != BUS_OPEN)
+        return;
+    if (p->end == BUS_END_UNKNOWN &&
+        !rd_kafka_get_watermark_offsets(b->consumer, m->topic, m->partition, &low, &high) &&
+        high > 0)
+        p->end = high;
+    if (p->end == BUS_END_UNKNOWN || m->offset + 1 < p->end)
+        return;
+    p->end = BUS_END_TOLD;
+    if (b->cb.on_end)
+        b->cb.on_end(b->cb.ctx, m->topic, m->partition, m->offset + 1);
+}
+
 void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
 {
     const rd_kafka_message_t *m;
+    uint64_t n_seeks;
 
     while ((m = rd_kafka_event_message_next(ev))) {
         struct bus_message
@@ -366,9 +403,12 @@ void bus__on_fetch(struct bus *b, rd_kafka_event_t *ev)
         to.n_headers = 0;
         fill_headers(m, &to);
         b->stats.received++;
+        n_seeks = b->n_seeks;
         FAULT_AT(receive, "bus.receive.before");
         b->cb.on_message(b->cb.ctx, &to);
         FAULT_AT(receive, "bus.receive.after");
+        if (n_seeks == b->n_seeks) /* it was taken, and is not to come again */
+            tell_end(b, &to);
     }
 }
 

@@ -27,6 +27,7 @@ enum {
 
 enum bus__phase { BUS_OPEN = 0, BUS_FLUSHING, BUS_COMMITTING, BUS_LEAVING, BUS_DESTROYING };
 
+enum { BUS_END_UNKNOWN = -1, BUS_END_TOLD = -2 };
 struct bus__part { /* a partition that was assigned or committed; never removed, capped by the
                       cluster */
     char *topic;
@@ -35,6 +36,7 @@ struct bus__part { /* a partition that was assigned or committed; never removed,
     bool seeking;  /* a seek that came too early is tried again; what comes until then is dropped */
     bool held;     /* as the client was told last: it remembers a pause for ever */
     int64_t start; /* where bus_assign or bus_seek put it, for a consumer that comes later */
+    int64_t end;   /* of the log when the first message came; BUS_END_UNKNOWN, BUS_END_TOLD */
     int64_t want, sent, acked; /* commits; -1 none */
 };
 struct bus__topic { /* a topic that somebody asked about */
@@ -78,7 +80,9 @@ struct bus {
 
     struct bus__part *parts;
     size_t n_parts, cap_parts;
+    size_t newest_part; /* of the last message: the next one is of the same, as a rule */
     size_t n_seeking;
+    uint64_t n_seeks;  /* calls of bus_seek */
     char **subscribed; /* by group */
     size_t n_subscribed;
     int commits_out; /* sent, not answered */

@@ -21,6 +21,7 @@ struct fixture {
     struct test_cluster *cluster;
     struct loop *loop, *other_loop;
     struct recorder a, b;
+    const char *topic;
 };
 
 static int setup(void **state)
@@ -211,6 +212,35 @@ static void paused_on_take_resumed_on_done_comes_in_order(void **state)
     assert_int_equal(f->a.n_messages, 20);
 }
 
+/* Each that comes calls forth the next: at no moment is there nothing to fetch. */
+static bool has_ended(void *ctx)
+{
+    struct fixture *f = ctx;
+    enum { ENOUGH = 1000 };
+
+    if (f->a.n_messages > ENOUGH)
+        fail_msg("%d messages were read, and no end", ENOUGH);
+    for (; (size_t)f->b.delivered + bus_in_flight(f->b.bus) < f->a.n_messages + 3;)
+        recorder_send(&f->b, f->topic, 0, "k", "v");
+    return f->a.n_ends > 0;
+}
+
+static void end_is_told_while_messages_keep_coming(void **state)
+{
+    struct fixture *f = *state;
+
+    f->topic = test_cluster_topic(f->cluster, "t", 1);
+    open_on(f, &f->a, f->loop, NULL, f->topic, NULL, 0);
+    open_on(f, &f->b, f->loop, NULL, f->topic, NULL, 0);
+    for (int i = 0; i < 100; i++)
+        recorder_send(&f->b, f->topic, 0, "k", "v");
+    recorder_wait_delivered(&f->b, 100);
+    recorder_assign(&f->a, f->topic, 0, BUS_OFFSET_EARLIEST);
+    assert_true(loop_until(f->loop, has_ended, f, RECORDER_WAIT_MS));
+    assert_true(f->a.ends[0].offset >= 100); /* all that was there before */
+    assert_true((size_t)f->a.ends[0].offset <= f->a.n_messages);
+}
+
 static void on_closed(void *ctx)
 {
     ++*(int *)ctx;
@@ -246,7 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(more_than_a_turns_budget_needs_no_beat), T(what_came_before_the_first_turn_is_taken),
         T(idle_consumer_keeps_its_seat),           T(paused_on_take_resumed_on_done_comes_in_order),
-        T(closed_bus_leaves_an_empty_loop),
+        T(closed_bus_leaves_an_empty_loop),        T(end_is_told_while_messages_keep_coming),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

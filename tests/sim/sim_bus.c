@@ -123,6 +123,8 @@ static void on_fetch(void *ctx)
         fetch(b, f->record, f->partition);
         return;
     }
+    if (c->told_end < 0 && !c->first_end)
+        c->first_end = (int64_t)log->n;
     while (c->next < to && is_reading(b, c)) {
         const struct sim_entry *e = log->items[c->next++];
         if (is_compacted_away(b, log, e))
@@ -132,11 +134,12 @@ static void on_fetch(void *ctx)
         sim_moment(MOMENT_READ, f->record, b->proc);
         b->cb.on_message(b->cb.ctx, &m);
     }
-    int64_t end = (int64_t)log->n;
-    if (is_reading(b, c) && c->next >= end && c->told_end != end) {
-        c->told_end = end;
+    int64_t end =
+        c->told_end < 0 ? c->first_end : (int64_t)log->n; /* the first, with more behind it */
+    if (is_reading(b, c) && c->next >= end && c->told_end != c->next) {
+        c->told_end = c->next;
         if (b->cb.on_end)
-            b->cb.on_end(b->cb.ctx, sim_topic(f->record), f->partition, end);
+            b->cb.on_end(b->cb.ctx, sim_topic(f->record), f->partition, c->next);
     }
     if (!b->is_closing && b->cb.on_turn)
         b->cb.on_turn(b->cb.ctx);
@@ -267,6 +270,7 @@ int bus_assign(struct bus *b, const struct bus_position *list, size_t n, struct 
             *c = before[r][list[i].partition];
         c->is_assigned = true;
         c->told_end = -1;
+        c->first_end = 0;
         c->next = offset_of(b, r, &list[i]);
     }
     sim_bus_fetch_all(b);
@@ -299,6 +303,7 @@ int bus_seek(struct bus *b, const char *topic, int partition, int64_t offset, st
         return -1;
     c->next = offset;
     c->told_end = -1;
+    c->first_end = 0;
     return 0;
 }
 

@@ -8,7 +8,7 @@
 
 struct sim_cursor {
     bool is_assigned, is_paused;
-    int64_t next, told_end;
+    int64_t next, told_end, first_end; /* of the log at the first fetch; 0: none yet */
     struct sim_tick *fetch;
     int64_t commit, sent_commit, committed; /* -1: none */
 };

@@ -212,9 +212,26 @@ struct evaluation_metric {
                           candidate's value */
     bool higher_is_better;
     const char *undefined; /* why a value is undefined; NULL when all are finite */
+    const char *method;    /* of the interval: bootstrap, delong, ... (common/interval.h) */
+    double effective_rows; /* independent rows of equal weight that tell as much; NaN: not said */
+    int64_t clusters;      /* resampled as wholes; 0: rows count as independent */
+    double level;          /* confidence of this interval; 0: the evaluation's */
 };
 struct evaluation_metric_list {
     const struct evaluation_metric *items;
+    size_t n;
+};
+struct evaluation_baseline { /* on all rows */
+    const char *name;        /* naive, last_value, champion, best, last_good, golden */
+    const char *model;       /* NULL: no trained model */
+    const char *metric;
+    int64_t rows;
+    double candidate, value, difference; /* candidate - value; NaN when undefined */
+    double low, high;                    /* interval of the difference */
+    const char *reason;                  /* why a value is undefined; NULL when all are finite */
+};
+struct evaluation_baseline_list {
+    const struct evaluation_baseline *items;
     size_t n;
 };
 /* key: line. */
@@ -234,6 +251,11 @@ struct model_evaluated {
     int64_t seed;
     struct evaluation_metric_list metrics;
     double seconds;
+    struct evaluation_baseline_list baselines; /* beside the champion */
+    int64_t attempt;     /* evaluations of others against this champion before, plus one; 0: not
+                            counted */
+    int64_t comparisons; /* that the levels are corrected for; 0: no correction */
+    bool sequential;     /* the intervals hold however often the loop asks */
 };
 
 struct rule_result {
@@ -267,6 +289,10 @@ struct gate_decided {
     int64_t deadline_unix_ms; /* wait: then it is rejected; else ABSENT_I64 */
     struct rule_result_list rules;
     int64_t decided_unix_ms;
+    /* The inputs, for who decides it again: with `base` decisions, the first so many events of the
+     * line that counted (ABSENT_I64: not written down) */
+    int64_t evaluations_read, deployments_read;
+    int64_t judge; /* version of the rules and their sentences; 0: before versions */
 };
 
 struct route {

@@ -184,9 +184,26 @@ static const struct field evaluation_metric_fields[] = {
     STR(metric),           STR(slice),           LONG(rows),
     OPT_DOUBLE(candidate), OPT_DOUBLE(champion), OPT_DOUBLE(difference),
     OPT_DOUBLE(low),       OPT_DOUBLE(high),     BOOL(higher_is_better),
-    OPT_STR(undefined),
+    OPT_STR(undefined),    STR(method),          OPT_DOUBLE(effective_rows),
+    LONG(clusters),        DOUBLE(level),
 };
 TABLE(evaluation_metric_table, "EvaluationMetric", evaluation_metric_fields);
+#undef T
+
+#define T struct evaluation_baseline
+static const struct field evaluation_baseline_fields[] = {
+    STR(name),
+    OPT_STR(model),
+    STR(metric),
+    LONG(rows),
+    OPT_DOUBLE(candidate),
+    OPT_DOUBLE(value),
+    OPT_DOUBLE(difference),
+    OPT_DOUBLE(low),
+    OPT_DOUBLE(high),
+    OPT_STR(reason),
+};
+TABLE(evaluation_baseline_table, "EvaluationBaseline", evaluation_baseline_fields);
 #undef T
 
 #define T struct model_evaluated
@@ -207,6 +224,10 @@ static const struct field model_evaluated_fields[] = {
     LONG(seed),
     RECS(metrics, struct evaluation_metric, &evaluation_metric_table),
     DOUBLE(seconds),
+    RECS(baselines, struct evaluation_baseline, &evaluation_baseline_table),
+    LONG(attempt),
+    LONG(comparisons),
+    BOOL(sequential),
 };
 TABLE(model_evaluated_table, "ModelEvaluated", model_evaluated_fields);
 #undef T
@@ -244,6 +265,9 @@ static const struct field gate_decided_fields[] = {
     OPT_LONG(deadline_unix_ms),
     RECS(rules, struct rule_result, &rule_result_table),
     LONG(decided_unix_ms),
+    OPT_LONG(evaluations_read),
+    OPT_LONG(deployments_read),
+    LONG(judge),
 };
 TABLE(gate_decided_table, "GateDecided", gate_decided_fields);
 #undef T

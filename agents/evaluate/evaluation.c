@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "agents/evaluate/baselines.h"
 #include "agents/evaluate/compare.h"
 #include "agents/evaluate/rows.h"
 #include "common/clk.h"
@@ -165,6 +166,7 @@ static int evaluate(struct evaluation *e, struct contestant *candidate, struct c
                            .rows = &rows->candidate,
                            .seed = (uint64_t)e->rec.seed,
                            .threads = threads()};
+    CLEANUP(naive_fini) struct naive naive = {0};
     size_t n;
 
     test_snapshots(e, tests, &n);
@@ -188,6 +190,8 @@ static int evaluate(struct evaluation *e, struct contestant *candidate, struct c
     c.candidate = candidate->p;
     c.k = xgb_outputs(candidate->xgb);
     compare(&c, &e->arena, &e->rec.metrics);
+    naive_learn(e->artifacts, candidate->model, &e->arena, &naive);
+    baselines_compare(&c, &naive, &e->arena, &e->rec.baselines);
     fill(e, rows, tests, n);
     return 0;
 }

@@ -347,6 +347,8 @@ static void a_better_model_is_seen_to_be_better(void **state)
         m = metric_of(&e, name);
         assert_true(m->high < 0 && m->candidate < m->champion);
         assert_true(e.rec.seconds > 0 && e.rec.seed >= 0);
+        assert_string_equal(e.rec.baselines.items[0].name, "naive");
+        assert_true(isfinite(e.rec.baselines.items[0].difference));
         evaluation_fini(&e);
         e = evaluation(f, p, digests, 2, good, NULL);
         evaluation_run(&e);

@@ -2,44 +2,24 @@
  * was held to, and emits the decision on the line's current base. */
 #include "agents/gate/gate.h"
 
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 #include "common/log.h"
 
-static int emit(struct agent *a, struct unit *u, const struct gate_owed *owed,
-                struct gate_decided *d, struct arena *arena, struct err *err)
+static int decide(struct agent *a, struct unit *u, struct gate_owed *owed, struct arena *arena,
+                  struct err *err)
 {
-    d->line = u->key;
-    d->base = u->line->decisions_base;
-    d->decided_unix_ms = agent_now_ms(a);
-    struct emission e = {.record = RECORD_GATE_DECIDED, .rec = d, .cause = owed->cause};
-    e.about =
-        arena_printf(arena, "%s %lld", owed->about ? owed->about : "decided", (long long)d->base);
-    if (d->verdict[0] == 'r' &&
-        d->verdict[2] == 'f') /* refused: in no chain, so no base to go stale */
-        e.about = "refused";
+    const struct pipeline *p = NULL;
+    if (owed->policy && !(p = agent_pipeline_at(a, owed->policy, err)))
+        return err_wrap(err, "answer %s", owed->cause->id);
+    gate_complete(u->line, p, agent_now_ms(a), arena, owed);
+    const struct gate_decided *d = &owed->decision;
+    const struct emission e = {
+        .record = RECORD_GATE_DECIDED, .rec = d, .cause = owed->cause, .about = owed->about};
     if (agent_emit(a, u, &e, err))
         return -1;
     log_info("gate.decided", "run=%s verdict=%s reason=%s", d->run ? d->run : "-", d->verdict,
              d->reason);
     return 0;
-}
-
-static int decide(struct agent *a, struct unit *u, struct gate_owed *owed, struct arena *arena,
-                  struct err *err)
-{
-    if (owed->kind == GATE_DECIDE)
-        return emit(a, u, owed, &owed->decision, arena, err);
-    const struct model_evaluated *e = EV_REC(owed->evaluation, model_evaluated);
-    const struct pipeline *p = agent_pipeline_at(a, e->pipeline_sha256, err);
-    if (!p)
-        return err_wrap(err, "evaluation %s", owed->evaluation->id);
-    struct gate_judgement j;
-    gate_judge(p, e, agent_now_ms(a), arena, &j);
-    owed->decision.verdict = j.verdict;
-    owed->decision.reason = j.reason;
-    owed->decision.rules = j.rules;
-    owed->decision.deadline_unix_ms = j.deadline_unix_ms;
-    return emit(a, u, owed, &owed->decision, arena, err);
 }
 
 static int reconcile(struct agent *a, struct unit *u, struct err *err)

@@ -38,6 +38,7 @@ extern const struct cli_command send_commands[];    /* cmd_send.c: what goes in 
 extern const struct cli_command command_commands[]; /* cmd_command.c: what operators ask for */
 extern const struct cli_command ask_commands[];     /* cmd_ask.c: what is known */
 extern const struct cli_command verify_commands[];  /* cmd_verify.c */
+extern const struct cli_command gate_commands[];    /* cmd_gate.c: decided again */
 
 /* cmd_status.c, cmd_predict.c, cmd_watch.c: one each. */
 int cmd_status(struct conf *conf, const char *const *args, size_t n_args, struct err *err);

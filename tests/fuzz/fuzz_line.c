@@ -5,10 +5,10 @@
 
 #include "agents/deploy/rollout.h"
 #include "agents/evaluate/owed.h"
-#include "agents/gate/policy.h"
 #include "agents/plan/policy.h"
 #include "agents/train/owed.h"
 #include "common/codec.h"
+#include "common/gate.h"
 #include "common/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -101,13 +101,12 @@ static void ask_deploy(const struct line *l, const struct pipeline *p, struct ar
 static void ask_gate(const struct line *l, const struct pipeline *p, struct arena *arena)
 {
     struct gate_owed owed = {0};
-    struct gate_judgement verdict = {0};
 
     gate_find_owed(l, NOW_UNIX_MS, arena, &owed);
     BUG_ON(owed.kind != GATE_OWES_NOTHING && !owed.cause);
-    if (owed.kind == GATE_JUDGE && p) {
-        gate_judge(p, EV_REC(owed.evaluation, model_evaluated), NOW_UNIX_MS, arena, &verdict);
-        BUG_ON(!verdict.verdict || !verdict.reason);
+    if (owed.kind != GATE_OWES_NOTHING && (p || !owed.policy)) {
+        gate_complete(l, p, NOW_UNIX_MS, arena, &owed);
+        BUG_ON(!owed.decision.verdict || !owed.decision.reason || !owed.about);
     }
 }
 

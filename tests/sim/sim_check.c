@@ -7,7 +7,7 @@
 
 #include "agents/deploy/rollout.h"
 #include "agents/evaluate/owed.h"
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 #include "agents/plan/policy.h"
 #include "agents/serve/serve_internal.h"
 #include "agents/train/owed.h"

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 #include "tests/support/make_event.h"
 
 enum { NOW_MS = 1000000, DEADLINE_MS = 2000000 };

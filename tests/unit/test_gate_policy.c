@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 
 enum { NOW_MS = 1000 };
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "agents/deploy/rollout.h"
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 #include "agents/plan/policy.h"
 #include "common/digest.h"
 #include "common/line.h"
@@ -266,19 +266,9 @@ static void do_gate(struct world *w, struct instance *in)
     struct arena arena = {0};
     struct gate_owed owed;
     gate_find_owed(in->line, NOW_MS, &arena, &owed);
-    if (owed.kind == GATE_JUDGE) {
-        struct gate_judgement j;
-        gate_judge(w->pipeline, EV_REC(owed.evaluation, model_evaluated), NOW_MS, &arena, &j);
-        owed.decision.verdict = j.verdict;
-        owed.decision.reason = j.reason;
-        owed.decision.rules = j.rules;
-    }
     if (owed.kind != GATE_OWES_NOTHING) {
-        owed.decision.line = "l";
-        owed.decision.base = in->line->decisions_base;
-        emit(w, in, RECORD_GATE_DECIDED, &owed.decision, owed.cause,
-             arena_printf(&arena, "%s %lld", owed.about ? owed.about : "decided",
-                          (long long)owed.decision.base));
+        gate_complete(in->line, w->pipeline, NOW_MS, &arena, &owed);
+        emit(w, in, RECORD_GATE_DECIDED, &owed.decision, owed.cause, owed.about);
     }
     arena_fini(&arena);
 }

@@ -2,7 +2,7 @@
  * (the champion changed: evaluate again), commands, and waits whose deadline has come. */
 #include <string.h>
 
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 
 static bool is(const char *a, const char *b)
 {
@@ -72,56 +72,44 @@ static struct gate_decided from_evaluation(const struct event *ev)
                                  .deadline_unix_ms = ABSENT_I64};
 }
 
-static bool owes_evaluation(const struct line *l, struct arena *arena, struct gate_owed *ret)
+static void answer_evaluation(const struct line *l, const struct event *ev, struct arena *arena,
+                              struct gate_owed *ret)
 {
-    const struct event_list *list = &l->ev[RECORD_MODEL_EVALUATED];
-    for (size_t i = 0; i < list->n; i++) {
-        const struct event *ev = list->items[i];
-        const struct model_evaluated *e = ev->rec;
-        if (line_answer(l, RECORD_GATE_DECIDED, ev->id))
-            continue;
-        ret->cause = ret->evaluation = ev;
-        ret->kind = GATE_DECIDE;
-        ret->decision = from_evaluation(ev);
-        int64_t now_generation = champion_generation(l);
-        if (final_decision(l, e->run)) {
-            ret->decision.verdict = "already";
-            ret->decision.reason = "this run was decided before";
-        } else if (is(e->status, "evaluated") && e->against != now_generation) {
-            ret->decision.verdict = "again";
-            ret->decision.reason = arena_printf(arena,
-                                                "compared with generation %lld, but generation "
-                                                "%lld serves now: to be evaluated again",
-                                                (long long)e->against, (long long)now_generation);
-        } else {
-            ret->kind = GATE_JUDGE;
-        }
-        return true;
+    const struct model_evaluated *e = ev->rec;
+    int64_t now_generation = champion_generation(l);
+    ret->evaluation = ev;
+    ret->kind = GATE_DECIDE;
+    ret->decision = from_evaluation(ev);
+    if (final_decision(l, e->run)) {
+        ret->decision.verdict = "already";
+        ret->decision.reason = "this run was decided before";
+    } else if (is(e->status, "evaluated") && e->against != now_generation) {
+        ret->decision.verdict = "again";
+        ret->decision.reason = arena_printf(arena,
+                                            "compared with generation %lld, but generation "
+                                            "%lld serves now: to be evaluated again",
+                                            (long long)e->against, (long long)now_generation);
+    } else {
+        ret->kind = GATE_JUDGE;
+        ret->policy = e->pipeline_sha256;
     }
-    return false;
 }
 
-static bool owes_refusal(const struct line *l, struct arena *arena, struct gate_owed *ret)
+static void answer_refusal(const struct line *l, const struct event *ev, struct arena *arena,
+                           struct gate_owed *ret)
 {
-    const struct event_list *list = &l->ev[RECORD_DEPLOYMENT_CHANGED];
-    for (size_t i = 0; i < list->n; i++) {
-        const struct event *ev = list->items[i];
-        if (gate_is_answered(l, ev))
-            continue;
-        const struct event *decision = line_find(l, RECORD_GATE_DECIDED, ev->cause);
-        ret->kind = GATE_DECIDE;
-        ret->cause = ev;
-        ret->decision = *EV_REC(decision, gate_decided);
-        ret->decision.verdict = "again";
-        ret->decision.reason =
-            arena_printf(arena, "the promotion was refused (%s): to be evaluated again",
-                         EV_REC(ev, deployment_changed)->reason);
-        ret->decision.by = "policy";
-        ret->decision.rules = (struct rule_result_list){0};
-        ret->decision.deadline_unix_ms = ABSENT_I64;
-        return true;
-    }
-    return false;
+    const struct event *decision = line_find(l, RECORD_GATE_DECIDED, ev->cause);
+    if (!decision)
+        return;
+    ret->kind = GATE_DECIDE;
+    ret->decision = *EV_REC(decision, gate_decided);
+    ret->decision.verdict = "again";
+    ret->decision.reason =
+        arena_printf(arena, "the promotion was refused (%s): to be evaluated again",
+                     EV_REC(ev, deployment_changed)->reason);
+    ret->decision.by = "policy";
+    ret->decision.rules = (struct rule_result_list){0};
+    ret->decision.deadline_unix_ms = ABSENT_I64;
 }
 
 static void refuse(struct gate_owed *ret, const struct operator_commanded *c, const char *reason)
@@ -196,42 +184,30 @@ static void force(const struct line *l, const struct operator_commanded *c, stru
     refuse(ret, c, "no evaluated model of this line has that digest or run");
 }
 
-static bool owes_command(const struct line *l, struct arena *arena, struct gate_owed *ret)
+static void answer_command(const struct line *l, const struct event *ev, struct arena *arena,
+                           struct gate_owed *ret)
 {
-    const struct event_list *list = &l->ev[RECORD_OPERATOR_COMMANDED];
-    for (size_t i = 0; i < list->n; i++) {
-        const struct event *ev = list->items[i];
-        const struct operator_commanded *c = ev->rec;
-        if (gate_is_answered(l, ev))
-            continue;
-        ret->kind = GATE_DECIDE;
-        ret->cause = ev;
-        if (has_moved(l, c, arena, ret))
-            return true;
-        if (is(c->command, "force"))
-            force(l, c, arena, ret);
-        else
-            decide_waiting(l, c, arena, ret);
-        return true;
-    }
-    return false;
+    const struct operator_commanded *c = ev->rec;
+    ret->kind = GATE_DECIDE;
+    if (has_moved(l, c, arena, ret))
+        return;
+    if (is(c->command, "force"))
+        force(l, c, arena, ret);
+    else
+        decide_waiting(l, c, arena, ret);
 }
 
-static bool owes_deadline(const struct line *l, int64_t now_unix_ms, struct arena *arena,
-                          struct gate_owed *ret)
+static void answer_deadline(const struct event *wait, int64_t now_unix_ms, struct arena *arena,
+                            struct gate_owed *ret)
 {
-    const struct event *wait = open_wait(l, NULL);
-    if (!wait)
-        return false;
     const struct gate_decided *w = wait->rec;
     if (w->deadline_unix_ms == ABSENT_I64)
-        return false;
+        return;
     if (now_unix_ms < w->deadline_unix_ms) {
         ret->wake_unix_ms = w->deadline_unix_ms;
-        return false;
+        return;
     }
     ret->kind = GATE_DECIDE;
-    ret->cause = wait;
     ret->about = "expired";
     ret->decision = *w;
     ret->decision.verdict = "reject";
@@ -239,17 +215,72 @@ static bool owes_deadline(const struct line *l, int64_t now_unix_ms, struct aren
     ret->decision.by = "policy";
     ret->decision.reason =
         arena_printf(arena, "nobody approved it in time (%s)", w->reason ? w->reason : "");
-    return true;
 }
 
+void gate_answer(const struct line *l, const struct event *cause, int64_t now_unix_ms,
+                 struct arena *arena, struct gate_owed *ret)
+{
+    *ret = (struct gate_owed){.cause = cause};
+    if (cause->type == RECORD_MODEL_EVALUATED)
+        answer_evaluation(l, cause, arena, ret);
+    else if (cause->type == RECORD_OPERATOR_COMMANDED)
+        answer_command(l, cause, arena, ret);
+    else if (cause->type == RECORD_DEPLOYMENT_CHANGED)
+        answer_refusal(l, cause, arena, ret);
+    else if (cause->type == RECORD_GATE_DECIDED)
+        answer_deadline(cause, now_unix_ms, arena, ret);
+    if (ret->kind == GATE_OWES_NOTHING)
+        ret->cause = NULL;
+}
+
+/* The oldest event of a topic that the gate has not answered. */
+static const struct event *first_open(const struct line *l, enum record r)
+{
+    const struct event_list *list = &l->ev[r];
+    for (size_t i = 0; i < list->n; i++)
+        if (!gate_is_answered(l, list->items[i]))
+            return list->items[i];
+    return NULL;
+}
+
+/* People first, then what was measured, what was refused, and what has waited long enough. */
 void gate_find_owed(const struct line *l, int64_t now_unix_ms, struct arena *arena,
                     struct gate_owed *ret)
 {
+    const struct event *cause = first_open(l, RECORD_OPERATOR_COMMANDED);
+    if (!cause)
+        cause = first_open(l, RECORD_MODEL_EVALUATED);
+    if (!cause)
+        cause = first_open(l, RECORD_DEPLOYMENT_CHANGED);
+    if (!cause)
+        cause = open_wait(l, NULL);
     *ret = (struct gate_owed){0};
-    if (owes_command(l, arena, ret) || owes_evaluation(l, arena, ret) ||
-        owes_refusal(l, arena, ret) || owes_deadline(l, now_unix_ms, arena, ret))
-        return;
-    ret->kind = GATE_OWES_NOTHING;
+    if (cause)
+        gate_answer(l, cause, now_unix_ms, arena, ret);
+}
+
+void gate_complete(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
+                   struct arena *arena, struct gate_owed *owed)
+{
+    struct gate_decided *d = &owed->decision;
+    if (owed->kind == GATE_JUDGE) {
+        struct gate_judgement j;
+        gate_judge(p, EV_REC(owed->evaluation, model_evaluated), now_unix_ms, arena, &j);
+        d->verdict = j.verdict;
+        d->reason = j.reason;
+        d->rules = j.rules;
+        d->deadline_unix_ms = j.deadline_unix_ms;
+    }
+    d->line = l->key;
+    d->base = l->decisions_base;
+    d->decided_unix_ms = now_unix_ms;
+    d->judge = GATE_JUDGE_VERSION;
+    d->evaluations_read = (int64_t)l->ev[RECORD_MODEL_EVALUATED].n;
+    d->deployments_read = (int64_t)l->ev[RECORD_DEPLOYMENT_CHANGED].n;
+    owed->about =
+        arena_printf(arena, "%s %lld", owed->about ? owed->about : "decided", (long long)d->base);
+    if (is(d->verdict, "refused")) /* in no chain, so no base to go stale */
+        owed->about = "refused";
 }
 
 bool gate_is_answered(const struct line *l, const struct event *ev)

@@ -1,6 +1,6 @@
 /* Rules.  A difference is oriented so that a gain is positive: candidate - champion for metrics
  * where higher is better, champion - candidate for the others. */
-#include "agents/gate/policy.h"
+#include "common/gate.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""The gate as its users see it: past decisions again (`relearn gate replay`), another policy over the same history (`relearn gate try`),
+and the policies of each shape on real runs. On the embedded bus, and on Kafka when RELEARN_TEST_BROKERS is set.
+"""
+# time-limit: 240
+import itertools
+import json
+import sys
+
+import verify  # how a stray event is made
+from relearn_e2e import CLEAR, Installation, mislabel, pipeline, rows_of, run, write_csv, yaml
+
+it = None  # the installation
+serial = itertools.count(1)
+
+
+def csv_of(rows):
+    return write_csv(it.data / f"data-{next(serial)}.csv", rows)
+
+
+def begin(name, seed=1, **parts):
+    it.apply(pipeline(name, **parts))
+    end = it.learn(name, name, csv_of(rows_of(400, seed)))
+    assert end["outcome"] == "promoted", end
+
+
+def command(line, word, **fields):
+    event = it.post("/v1/commands", {"line": line, "command": word, "by": "tester", **fields})["event"]
+    return it.get("/v1/answer", id=event, wait_ms=30000)["record"]
+
+
+def gate(*words, code=0):
+    p = it.command("gate", *words, "--json", check=False)
+    assert p.returncode == code, f"exit code {p.returncode}: {p.stdout}{p.stderr}"
+    return json.loads(p.stdout)
+
+
+def policy_file(name, **parts):
+    path = it.data / f"policy-{next(serial)}.yaml"
+    path.write_text(yaml.safe_dump(pipeline(name, **parts)))
+    return path
+
+
+# ---- again -------------------------------------------------------------------------------------------------------------
+
+
+def every_decision_again_is_the_same_bytes():
+    begin("again", seed=1)
+    assert it.learn("again", "again", csv_of(mislabel(rows_of(400, 2), 3)))["outcome"] == "rejected"
+    worse = it.decisions("again")[-1]
+    assert command("again", "force", target=worse["run"], reason="incident 17")["verdict"] == "promote"
+    it.await_generation("again", 2)
+    assert command("again", "approve")["verdict"] == "refused"
+    assert it.learn("again", "again", csv_of(rows_of(900, 4)))["outcome"] == "promoted"
+    said = gate("replay", "again")
+    decisions = it.events("decisions", "again")
+    assert said["holds"] and said["same"] == len(decisions) >= 5, said
+    one = next(e for e in decisions if e["record"]["verdict"] == "reject")
+    assert one["record"]["rules"] and one["record"]["pipeline_sha256"] and one["record"]["evaluations_read"] == 2, one
+    said = gate("replay", one["id"])
+    assert said["same"] == 1 and len(said["decisions"]) == 1 and said["decisions"][0]["verdict"] == "reject", said
+    text = it.command("gate", "replay", "again").stdout
+    assert "5 decisions of again decided again: 5 the same bytes" in text, text
+
+
+def a_decision_that_does_not_follow_is_named():
+    verify.it = it
+    begin("stray", seed=5)
+    message, record = verify.records("decisions", line="stray")[0]
+    headers = [(k, v) for k, v in message.headers() if k not in ("ce_id",)] + [("ce_id", b"stray-1")]
+    it.produce("decisions", [(message.key(), verify.encode("decisions", record | {"base": 1, "reason": "because I say so"}), headers,
+                              message.partition())])
+    it.event("decisions", "stray", reason="because I say so")
+    said = gate("replay", "stray", code=1)
+    assert not said["holds"] and said["differs"] == 1, said
+    other = next(d for d in said["decisions"] if d["result"] == "differs")
+    assert other["decision"] == "stray-1" and "was" in other["what"] and "would be" in other["what"], other
+
+
+def what_nobody_decided_is_said():
+    p = it.command("gate", "replay", "nobody", check=False)
+    assert p.returncode == 1 and "no line has a decision by this name" in p.stderr, p
+    p = it.command("gate", "try", it.data / "no-file.yaml", "again", check=False)
+    assert p.returncode == 1 and "no-file.yaml" in p.stderr, p
+    assert it.command("gate", "dance", "again", check=False).returncode == 2
+
+
+# ---- another policy ----------------------------------------------------------------------------------------------------
+
+
+def another_policy_says_what_it_would_have_done_and_what_that_was_worth():
+    begin("tried", seed=6, monitor={"window": {"predictions": 20}, "drift": {"metric": "psi", "threshold": 50}})
+    rows = CLEAR * 10
+    answer = it.predict("tried", rows)["parameters"]["prediction"]
+    for i in range(20):
+        it.post("/v1/labels", {"line": "tried", "prediction": f"{answer}.{i}", "value": ["yes", "no"][i % 2]})
+    it.event("health", "tried", kind="quality")
+    assert it.learn("tried", "tried", csv_of(mislabel(rows_of(400, 7), 8)))["outcome"] == "rejected"
+    strict = policy_file("tried", gate={"min_rows": 50, "rules": [{"metric": "logloss", "at_most": 0.000001}]})
+    said = gate("try", strict, "tried")
+    first, second = said["decisions"]
+    assert (said["judged"], said["promotions_prevented"], said["promotions_added"]) == (2, 1, 0), said
+    assert (first["then"], first["now"]) == ("promote", "reject") and "logloss" in first["why"], first
+    assert first["led_to"]["generation"] == 1 and first["led_to"]["accuracy"] == 1 and first["led_to"]["labels"] == 20, first
+    assert (second["then"], second["now"]) == ("reject", "reject"), second
+    loose = policy_file("tried", gate={"min_rows": 50, "rules": [{"metric": "logloss", "at_most": 100}]})
+    said = gate("try", loose, "tried")
+    assert (said["promotions_prevented"], said["promotions_added"]) == (0, 1), said
+    text = it.command("gate", "try", loose, "tried").stdout
+    assert "never served, so no label says" in text and "1 added" in text, text
+
+
+CASES = [
+    every_decision_again_is_the_same_bytes,
+    a_decision_that_does_not_follow_is_named,
+    what_nobody_decided_is_said,
+    another_policy_says_what_it_would_have_done_and_what_that_was_worth,
+]
+
+
+if __name__ == "__main__":
+    with Installation("gate") as it:
+        code = run(CASES, it)
+    sys.exit(code)

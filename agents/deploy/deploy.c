@@ -6,6 +6,9 @@
 #include "agents/deploy/rollout.h"
 #include "common/log.h"
 
+/* The text of a rollout's pipeline could not be read, and its steps wait for it. */
+enum { PIPELINE_AGAIN_MS = 2000 };
+
 struct looking {
     const struct line *l;
     struct serving_report report;
@@ -71,10 +74,12 @@ static int reconcile(struct agent *a, struct unit *u, struct err *err)
     struct looking look = {.l = u->line};
     struct rollout_owed owed;
     const struct pipeline *p = NULL;
+    const char *sha256 = NULL;
     int rc = 0;
     agent_each_unit(a, look_at_instance, &look);
     if (rollout_is_under_way(u->line))
-        p = pipeline_of(a, EV_REC(u->line->deployment, deployment_changed)->pipeline_sha256);
+        sha256 = EV_REC(u->line->deployment, deployment_changed)->pipeline_sha256;
+    p = pipeline_of(a, sha256);
     rollout_find_owed(u->line, p, &look.report, agent_now_ms(a), &arena, &owed);
     if (owed.is_owed && owed.needs_pipeline) {
         p = agent_pipeline_at(a, EV_REC(owed.cause, gate_decided)->pipeline_sha256, err);
@@ -86,6 +91,9 @@ static int reconcile(struct agent *a, struct unit *u, struct err *err)
         rc = emit(a, u, &owed, &arena, err);
     else if (owed.wake_unix_ms)
         agent_wake(a, u, owed.wake_unix_ms);
+    /* Not by an error: in its back-off a command to roll back would wait as well. */
+    if (!p && sha256)
+        agent_wake(a, u, agent_now_ms(a) + PIPELINE_AGAIN_MS);
     arena_fini(&arena);
     return rc;
 }

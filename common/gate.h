@@ -25,9 +25,10 @@ struct gate_judgement {
     struct rule_result_list rules;
     int64_t deadline_unix_ms; /* wait; else ABSENT_I64 */
 };
-/* Everything it returns lives in *arena. */
-void gate_judge(const struct pipeline *p, const struct model_evaluated *e, int64_t now_unix_ms,
-                struct arena *arena, struct gate_judgement *ret);
+/* l: what is known of the run, its data and the past; NULL: nothing.  Everything it returns lives
+ * in *arena. */
+void gate_judge(const struct pipeline *p, const struct line *l, const struct model_evaluated *e,
+                int64_t now_unix_ms, struct arena *arena, struct gate_judgement *ret);
 
 /* What the gate owes on a line: the first thing, since decisions are a chain. */
 enum gate_owed_kind { GATE_OWES_NOTHING = 0, GATE_JUDGE, GATE_DECIDE };

@@ -265,7 +265,7 @@ void gate_complete(const struct line *l, const struct pipeline *p, int64_t now_u
     struct gate_decided *d = &owed->decision;
     if (owed->kind == GATE_JUDGE) {
         struct gate_judgement j;
-        gate_judge(p, EV_REC(owed->evaluation, model_evaluated), now_unix_ms, arena, &j);
+        gate_judge(p, l, EV_REC(owed->evaluation, model_evaluated), now_unix_ms, arena, &j);
         d->verdict = j.verdict;
         d->reason = j.reason;
         d->rules = j.rules;

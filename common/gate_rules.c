@@ -1,30 +1,36 @@
-/* Rules.  A difference is oriented so that a gain is positive: candidate - champion for metrics
- * where higher is better, champion - candidate for the others. */
-#include "common/gate.h"
-
+/* One rule.  A difference is oriented so that a gain is positive: candidate - baseline for metrics
+ * where higher is better, baseline - candidate for the others.  Each result says what was found,
+ * what was asked, and when that is not a pass, what can be done. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/gate_internal.h"
 
-enum verdict { INCONCLUSIVE = 0, PASS, FAIL };
+#define CHAMPION "champion"
 
-static const char *verdict_str(enum verdict v)
-{
-    return v == PASS ? "pass" : v == FAIL ? "fail" : "inconclusive";
-}
-
-struct judged { /* one rule on one metric entry */
-    enum verdict verdict;
-    enum severity severity;
-    double value, low, high, threshold, baseline;
-    char reason[320];
+struct compared { /* a candidate, alone or beside a baseline, on the same rows */
+    const char *metric, *slice;
+    int64_t rows;
+    double candidate, baseline, difference, low, high;
+    bool higher_is_better;
+    const char *undefined;
 };
 
 static bool is_comparison(enum rule_kind k)
 {
     return k == RULE_NO_WORSE_THAN || k == RULE_BETTER_THAN;
+}
+
+struct judged gate__judged(enum severity severity)
+{
+    return (struct judged){.severity = severity,
+                           .value = NAN,
+                           .low = NAN,
+                           .high = NAN,
+                           .threshold = NAN,
+                           .baseline = NAN};
 }
 
 /* A gain of at least (strict: more than) the bound, by point or by an interval that lies wholly on
@@ -41,75 +47,130 @@ static enum verdict gains(double value, double low, double high, double bound, b
     return (strict ? high <= bound : high < bound) ? FAIL : INCONCLUSIVE;
 }
 
+/* What can be done about a bound that was missed. */
+static const char *advice(const struct gate_rule *r, bool higher_is_better)
+{
+    if (r->kind == RULE_AT_LEAST)
+        return higher_is_better ? "train on more or newer rows, or lower the floor"
+                                : "too good to be true? look for a column that gives the label "
+                                  "away, or lower the floor";
+    return higher_is_better
+               ? "too good to be true? look for a column that gives the label away, or "
+                 "raise the ceiling"
+               : "train on more or newer rows, or raise the ceiling";
+}
+
+/* " on shop=south"; "" for all rows. */
+static const char *where(const char *slice, char out[96])
+{
+    out[0] = '\0';
+    if (strcmp(slice, "all") != 0)
+        snprintf(out, 96, " on %.80s", slice);
+    return out;
+}
+
 /* A floor or a ceiling holds by point: the interval of an evaluation is the difference's. */
-static void judge_value(const struct gate_rule *r, const struct evaluation_metric *m,
-                        struct judged *j)
+static void judge_value(const struct gate_rule *r, const struct compared *m, struct judged *j)
 {
     bool is_floor = r->kind == RULE_AT_LEAST;
+    char at[96];
     j->value = m->candidate;
     j->threshold = r->bound;
-    if (!isfinite(m->champion)) { /* without a champion the interval is the candidate's */
+    if (!isfinite(m->baseline)) { /* without a champion the interval is the candidate's */
         j->low = m->low;
         j->high = m->high;
     }
     j->verdict = (is_floor ? m->candidate >= r->bound : m->candidate <= r->bound) ? PASS : FAIL;
-    snprintf(j->reason, sizeof(j->reason), "%s is %.5g, %s %.5g is asked", r->metric, m->candidate,
-             is_floor ? "at least" : "at most", r->bound);
+    snprintf(j->reason, sizeof(j->reason), "%s is %.5g%s, %s %.5g is asked%s%s", m->metric,
+             m->candidate, where(m->slice, at), is_floor ? "at least" : "at most", r->bound,
+             j->verdict == PASS ? "" : ": ",
+             j->verdict == PASS ? "" : advice(r, m->higher_is_better));
 }
 
-static void judge_difference(const struct gate_rule *r, const struct evaluation_metric *m,
-                             struct judged *j)
+/* What was asked, and what can be done, when it is not a pass. */
+static void add_asked(const struct gate_rule *r, double by, struct judged *j)
+{
+    size_t n = strlen(j->reason);
+    char much[48];
+    if (j->verdict == PASS)
+        return;
+    if (r->is_relative)
+        snprintf(much, sizeof(much), "%.5g (%.5g%%)", by, r->by * 100);
+    else
+        snprintf(much, sizeof(much), "%.5g", by);
+    if (j->verdict == INCONCLUSIVE)
+        snprintf(j->reason + n, sizeof(j->reason) - n,
+                 "; the interval lies on both sides of what is asked (%s by %s): more test rows "
+                 "make it narrower",
+                 r->kind == RULE_NO_WORSE_THAN ? "no worse" : "better", much);
+    else if (r->kind == RULE_NO_WORSE_THAN)
+        snprintf(j->reason + n, sizeof(j->reason) - n,
+                 "; %s is tolerated: look at what changed in the data, train on more rows, or "
+                 "allow more",
+                 much);
+    else
+        snprintf(j->reason + n, sizeof(j->reason) - n,
+                 "; it must be better by more than %s: train on more rows, or ask for less", much);
+}
+
+static void judge_difference(const struct gate_rule *r, const struct compared *m, struct judged *j)
 {
     double sign = m->higher_is_better ? 1 : -1;
     double gain = sign * m->difference;
     double low = m->higher_is_better ? m->low : -m->high,
            high = m->higher_is_better ? m->high : -m->low;
+    double by = r->is_relative ? r->by * fabs(m->baseline) : r->by;
+    char gained[40] = "no difference", at[96];
     j->value = m->difference;
     j->low = m->low;
     j->high = m->high;
-    j->baseline = m->champion;
-    j->threshold = r->kind == RULE_NO_WORSE_THAN ? -sign * r->by : sign * r->by;
+    j->baseline = m->baseline;
+    j->threshold = r->kind == RULE_NO_WORSE_THAN ? -sign * by : sign * by;
     if (!isfinite(m->difference)) {
-        snprintf(j->reason, sizeof(j->reason), "the difference of %s is undefined: %s", r->metric,
+        snprintf(j->reason, sizeof(j->reason), "the difference of %s to %s is undefined%s: %.200s",
+                 m->metric, r->baseline, where(m->slice, at),
                  m->undefined ? m->undefined : "not a finite number");
         return;
     }
     if (r->kind == RULE_NO_WORSE_THAN)
-        j->verdict = gains(gain, low, high, -r->by, r->by_interval, false);
+        j->verdict = gains(gain, low, high, -by, r->by_interval, false);
     else
-        j->verdict = gains(gain, low, high, r->by, r->by_interval, true);
-    char gained[40] = "no difference";
+        j->verdict = gains(gain, low, high, by, r->by_interval, true);
     if (gain != 0)
         snprintf(gained, sizeof(gained), "%.5g %s", fabs(gain), gain > 0 ? "better" : "worse");
-    snprintf(j->reason, sizeof(j->reason),
-             "%s is %.5g against the champion's %.5g, %s [%.5g, %.5g]", r->metric, m->candidate,
-             m->champion, gained, m->low, m->high);
+    snprintf(j->reason, sizeof(j->reason), "%s is %.5g%s against %.5g of %s, %s [%.5g, %.5g]",
+             m->metric, m->candidate, where(m->slice, at), m->baseline, r->baseline, gained, m->low,
+             m->high);
+    add_asked(r, by, j);
 }
 
-static void judge_entry(const struct pipeline *p, const struct gate_rule *r,
-                        const struct model_evaluated *e, const struct evaluation_metric *m,
-                        struct judged *j)
+static bool is_of_a_past(const char *baseline)
 {
-    *j = (struct judged){.severity = r->severity,
-                         .value = NAN,
-                         .low = NAN,
-                         .high = NAN,
-                         .threshold = NAN,
-                         .baseline = NAN};
-    if (m->rows < p->min_rows) {
-        snprintf(j->reason, sizeof(j->reason),
-                 "%lld rows are too few to judge %s, at least %lld are asked (gate.min_rows)",
-                 (long long)m->rows, r->metric, (long long)p->min_rows);
-        if (r->slice) /* a thin slice must not hold up a model that is good on all rows */
-            j->severity = SEVERITY_OBSERVE;
+    return strcmp(baseline, CHAMPION) == 0 || strcmp(baseline, "best") == 0 ||
+           strcmp(baseline, "last_good") == 0;
+}
+
+static void judge_compared(const struct judgement_case *c, const struct gate_rule *r,
+                           const struct compared *m, struct judged *j)
+{
+    *j = gate__judged(r->severity);
+    if (m->rows < c->p->min_rows) {
+        snprintf(
+            j->reason, sizeof(j->reason),
+            "%lld rows are too few to judge %s, at least %lld are asked: publish more rows, or "
+            "lower gate.min_rows",
+            (long long)m->rows, m->metric, (long long)c->p->min_rows);
+        if (r->slice && !r->slice_value)
+            j->severity = SEVERITY_OBSERVE; /* a thin slice must not hold up a model that is good on
+                                               all rows */
     } else if (!isfinite(m->candidate)) {
-        snprintf(j->reason, sizeof(j->reason), "%s is undefined: %s", r->metric,
+        snprintf(j->reason, sizeof(j->reason), "%s is undefined: %.200s", m->metric,
                  m->undefined ? m->undefined : "not a finite number");
-    } else if (is_comparison(r->kind) && e->against == 0) {
+    } else if (is_comparison(r->kind) && c->e->against == 0 && is_of_a_past(r->baseline)) {
         j->verdict = PASS;
         j->value = m->candidate;
         snprintf(j->reason, sizeof(j->reason),
-                 "no model is in service: there is nothing to compare %s with", r->metric);
+                 "no model is in service: there is nothing to compare %s with", m->metric);
     } else if (is_comparison(r->kind)) {
         judge_difference(r, m, j);
     } else {
@@ -117,158 +178,131 @@ static void judge_entry(const struct pipeline *p, const struct gate_rule *r,
     }
 }
 
-static bool rule_wants(const struct gate_rule *r, const struct evaluation_metric *m)
+static bool rule_wants(const struct gate_rule *r, const char *slice)
 {
-    if (strcmp(r->metric, m->metric) != 0)
-        return false;
     if (!r->slice)
-        return strcmp(m->slice, "all") == 0;
+        return strcmp(slice, "all") == 0;
+    if (strcmp(r->slice, RULE_EVERY_SLICE) == 0)
+        return strcmp(slice, "all") != 0;
     size_t n = strlen(r->slice);
-    return strncmp(m->slice, r->slice, n) == 0 && m->slice[n] == '=';
+    return strncmp(slice, r->slice, n) == 0 && slice[n] == '=' &&
+           (!r->slice_value || strcmp(slice + n + 1, r->slice_value) == 0);
 }
 
-struct tally {
-    struct rule_result *items;
-    size_t n, cap;
-    size_t failed, unclear, warned;
-    const char *first_failed, *first_unclear, *first_warned;
-};
+static struct compared of_metric(const struct evaluation_metric *m)
+{
+    return (struct compared){m->metric,     m->slice, m->rows, m->candidate,        m->champion,
+                             m->difference, m->low,   m->high, m->higher_is_better, m->undefined};
+}
 
-static void tally_add(struct tally *t, const struct gate_rule *r, const char *slice,
-                      const struct judged *j, struct arena *arena)
+/* The direction is said beside the champion's figures. */
+static bool higher_is_better(const struct model_evaluated *e, const char *metric)
+{
+    for (size_t i = 0; i < e->metrics.n; i++)
+        if (strcmp(e->metrics.items[i].metric, metric) == 0)
+            return e->metrics.items[i].higher_is_better;
+    return true;
+}
+
+static void add(const struct gate_rule *r, const char *slice, const struct judged *j,
+                struct tally *t, struct arena *arena)
 {
     CLEANUP(buf_fini) struct buf text = {0};
     gate_rule_str(r, &text);
-    t->items = xgrow(t->items, &t->cap, t->n + 1, sizeof(*t->items));
-    const char *reason = arena_strdup(arena, j->reason);
-    t->items[t->n++] = (struct rule_result){
-        .rule = arena_strndup(arena, text.data, text.len),
-        .metric = arena_strdup(arena, r->metric),
-        .slice = arena_strdup(arena, slice),
-        .value = j->value,
-        .low = j->low,
-        .high = j->high,
-        .threshold = j->threshold,
-        .baseline = j->baseline,
-        .verdict = verdict_str(j->verdict),
-        .severity = severity_str(j->severity),
-        .reason = reason,
-    };
-    if (j->verdict == PASS)
-        return;
-    if (j->severity != SEVERITY_BLOCK) {
-        t->warned++;
-        t->first_warned = t->first_warned ? t->first_warned : reason;
-    } else if (j->verdict == FAIL) {
-        t->failed++;
-        t->first_failed = t->first_failed ? t->first_failed : reason;
-    } else {
-        t->unclear++;
-        t->first_unclear = t->first_unclear ? t->first_unclear : reason;
-    }
+    gate__tally(t, arena_strndup(arena, text.data, text.len), r->fact ? r->fact : r->metric, slice,
+                j, arena);
 }
 
-static void judge_rule(const struct pipeline *p, const struct gate_rule *r,
-                       const struct model_evaluated *e, struct tally *t, struct arena *arena)
+/* Against the champion, or a number: each entry of the evaluation that the rule is about. */
+static size_t judge_metrics(const struct judgement_case *c, const struct gate_rule *r,
+                            struct tally *t, struct arena *arena)
 {
-    struct judged j;
-    bool is_found = false;
-    for (size_t i = 0; i < e->metrics.n; i++) {
-        const struct evaluation_metric *m = &e->metrics.items[i];
-        if (!rule_wants(r, m))
+    size_t n = 0;
+    for (size_t i = 0; i < c->e->metrics.n; i++) {
+        const struct compared m = of_metric(&c->e->metrics.items[i]);
+        struct judged j;
+        if (strcmp(r->metric, m.metric) != 0 || !rule_wants(r, m.slice))
             continue;
-        is_found = true;
-        judge_entry(p, r, e, m, &j);
-        tally_add(t, r, m->slice, &j, arena);
+        judge_compared(c, r, &m, &j);
+        add(r, m.slice, &j, t, arena);
+        n++;
     }
-    if (is_found)
-        return;
-    j = (struct judged){.severity = r->slice ? SEVERITY_OBSERVE : r->severity,
-                        .value = NAN,
-                        .low = NAN,
-                        .high = NAN,
-                        .threshold = NAN,
-                        .baseline = NAN};
-    snprintf(j.reason, sizeof(j.reason), "the evaluation has no %s%s%s", r->metric,
-             r->slice ? " on slices of " : "", r->slice ? r->slice : "");
-    tally_add(t, r, r->slice ? r->slice : "all", &j, arena);
+    return n;
 }
 
-/* The first metric of all rows, in words, for the sentence. */
-static const char *headline(const struct model_evaluated *e, const struct pipeline *p,
-                            struct arena *arena)
+static size_t judge_baselines(const struct judgement_case *c, const struct gate_rule *r,
+                              struct tally *t, struct arena *arena)
 {
-    const char *wanted = p->n_rules ? p->rules[0].metric : NULL;
-    for (size_t i = 0; i < e->metrics.n; i++) {
-        const struct evaluation_metric *m = &e->metrics.items[i];
-        if (strcmp(m->slice, "all") != 0 || (wanted && strcmp(m->metric, wanted) != 0))
+    size_t n = 0;
+    for (size_t i = 0; i < c->e->baselines.n; i++) {
+        const struct evaluation_baseline *b = &c->e->baselines.items[i];
+        struct judged j;
+        if (strcmp(b->name, r->baseline) != 0 || strcmp(b->metric, r->metric) != 0)
             continue;
-        if (e->against == 0)
-            return arena_printf(arena, "%s %.5g on %lld rows", m->metric, m->candidate,
-                                (long long)m->rows);
-        return arena_printf(arena,
-                            "%s %.5g against %.5g of generation %lld on the same %lld rows, "
-                            "difference %.5g [%.5g, %.5g]",
-                            m->metric, m->candidate, m->champion, (long long)e->against,
-                            (long long)m->rows, m->difference, m->low, m->high);
+        const struct compared m = {b->metric,    "all",    b->rows,
+                                   b->candidate, b->value, b->difference,
+                                   b->low,       b->high,  higher_is_better(c->e, b->metric),
+                                   b->reason};
+        judge_compared(c, r, &m, &j);
+        add(r, "all", &j, t, arena);
+        n++;
     }
-    return arena_printf(arena, "%lld rows compared", (long long)e->rows);
+    return n;
 }
 
-static void conclude(const struct pipeline *p, const struct model_evaluated *e,
-                     const struct tally *t, int64_t now_unix_ms, struct arena *arena,
-                     struct gate_judgement *ret)
+static void judge_fact(const struct judgement_case *c, const struct gate_rule *r, struct tally *t,
+                       struct arena *arena)
 {
-    const char *numbers = headline(e, p, arena);
-    const char *warned = t->warned ? arena_printf(arena, "; noted: %s", t->first_warned) : "";
-    if (t->unclear) /* promoted or asked about all the same: gate.inconclusive says so */
-        warned = arena_printf(arena, "; not judged: %s%s", t->first_unclear, warned);
-    if (t->failed) {
-        ret->verdict = "reject";
-        ret->reason = arena_printf(arena, "rejected, %zu of %zu rules fail: %s", t->failed, t->n,
-                                   t->first_failed);
-        return;
-    }
-    if (t->unclear && p->inconclusive == INCONCLUSIVE_REJECT) {
-        ret->verdict = "inconclusive";
-        ret->reason =
-            arena_printf(arena, "not promoted, nothing can be concluded: %s", t->first_unclear);
-        return;
-    }
-    if (t->unclear && p->inconclusive == INCONCLUSIVE_ASK) {
-        ret->verdict = "wait";
-        ret->reason = arena_printf(
-            arena, "waits for a person (approve or reject), nothing can be concluded: %s",
-            t->first_unclear);
-    } else if (p->approval == APPROVAL_MANUAL) {
-        ret->verdict = "wait";
-        ret->reason = arena_printf(
-            arena, "all rules pass and the pipeline asks for a person's approval: %s%s", numbers,
-            warned);
+    struct judged j = gate__judged(r->severity);
+    const char *why = NULL;
+    bool is_floor = r->kind == RULE_AT_LEAST;
+    j.value = gate__fact(c, r->fact, &why);
+    j.threshold = r->bound;
+    if (!isfinite(j.value)) {
+        snprintf(j.reason, sizeof(j.reason), "%s is not known: %s", r->fact, why);
     } else {
-        ret->verdict = "promote";
-        ret->reason = arena_printf(arena, "promoted%s: %s%s",
-                                   e->against == 0 ? " as the first model" : "", numbers, warned);
+        j.verdict = (is_floor ? j.value >= r->bound : j.value <= r->bound) ? PASS : FAIL;
+        snprintf(j.reason, sizeof(j.reason), "%s is %.6g, %s %.6g is asked%s", r->fact, j.value,
+                 is_floor ? "at least" : "at most", r->bound,
+                 j.verdict == PASS ? "" : ": bring data or a run that has it, or change the bound");
     }
-    if (strcmp(ret->verdict, "wait") == 0)
-        ret->deadline_unix_ms = now_unix_ms + p->approval_deadline_ms;
+    add(r, "all", &j, t, arena);
 }
 
-void gate_judge(const struct pipeline *p, const struct model_evaluated *e, int64_t now_unix_ms,
-                struct arena *arena, struct gate_judgement *ret)
+/* A rule whose figures are not there.  A column without slices does not hold a model up; a slice or
+ * a baseline that was named does. */
+static void judge_missing(const struct judgement_case *c, const struct gate_rule *r,
+                          struct tally *t, struct arena *arena)
 {
-    *ret = (struct gate_judgement){.deadline_unix_ms = ABSENT_I64};
-    if (!e->status || strcmp(e->status, "evaluated") != 0) {
-        ret->verdict = "reject";
-        ret->reason = arena_printf(arena, "rejected, the model could not be evaluated: %s",
-                                   e->reason ? e->reason : "no reason given");
-        return;
+    struct judged j = gate__judged(r->slice && !r->slice_value ? SEVERITY_OBSERVE : r->severity);
+    const char *slice = r->slice ? r->slice : "all";
+    if (r->baseline && c->e->against == 0 && is_of_a_past(r->baseline) && !r->slice) {
+        j.severity = r->severity;
+        snprintf(j.reason, sizeof(j.reason), "the evaluation has no %s", r->metric);
+        if (strcmp(r->baseline, CHAMPION) != 0) {
+            j.verdict = PASS;
+            snprintf(j.reason, sizeof(j.reason),
+                     "no model is in service: there is no %s to compare %s with", r->baseline,
+                     r->metric);
+        }
+    } else if (r->baseline && strcmp(r->baseline, CHAMPION) != 0) {
+        snprintf(j.reason, sizeof(j.reason),
+                 "the evaluation has no %s of %s to compare with: nothing says what it would be",
+                 r->metric, r->baseline);
+    } else {
+        snprintf(j.reason, sizeof(j.reason), "the evaluation has no %s%s%s%s%s", r->metric,
+                 r->slice ? " on slices of " : "", r->slice ? r->slice : "",
+                 r->slice_value ? "=" : "", r->slice_value ? r->slice_value : "");
     }
-    struct tally t = {0};
-    for (size_t i = 0; i < p->n_rules; i++)
-        judge_rule(p, &p->rules[i], e, &t, arena);
-    conclude(p, e, &t, now_unix_ms, arena, ret);
-    ret->rules =
-        (struct rule_result_list){arena_memdup(arena, t.items, t.n * sizeof(*t.items)), t.n};
-    free_ptr(&t.items);
+    add(r, slice, &j, t, arena);
+}
+
+void gate__rule(const struct judgement_case *c, const struct gate_rule *r, struct tally *t,
+                struct arena *arena)
+{
+    bool is_beside = r->baseline && strcmp(r->baseline, CHAMPION) != 0;
+    if (r->fact)
+        judge_fact(c, r, t, arena);
+    else if (!(is_beside ? judge_baselines(c, r, t, arena) : judge_metrics(c, r, t, arena)))
+        judge_missing(c, r, t, arena);
 }

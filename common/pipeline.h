@@ -65,12 +65,16 @@ struct search_axis {
 };
 struct gate_rule {
     enum rule_kind kind;
-    const char *metric;
-    double bound;      /* at_least / at_most */
-    double by;         /* no_worse_than: tolerance >= 0; better_than: margin >= 0 */
-    bool by_interval;  /* `by interval`: judged on the interval of the difference, not the point */
-    const char *slice; /* column; NULL: all rows */
-    const char *baseline; /* champion */
+    const char *metric; /* NULL: of a fact */
+    const char *fact;   /* what the log says of the run and its data (gate_fact_names); NULL */
+    double bound;       /* at_least / at_most */
+    double by;          /* no_worse_than: tolerance >= 0; better_than: margin >= 0 */
+    bool is_relative;   /* by: 2%, of the baseline's value */
+    bool by_interval;   /* `by interval`: judged on the interval of the difference, not the point */
+    const char *slice;  /* column, RULE_EVERY_SLICE: of every column; NULL: all rows */
+    const char *slice_value; /* of that column alone; NULL: each of its values */
+    const char *baseline;    /* champion, best, last_good, naive, last_value, golden; NULL: none */
+#define RULE_EVERY_SLICE "*"
     enum severity severity;
     int line;
 };
@@ -189,3 +193,5 @@ const char *column_type_str(enum column_type t);
 void gate_rule_str(const struct gate_rule *r, struct buf *out);
 
 #endif
+/* Facts that a rule may be about, NULL-terminated. */
+const char *const *gate_fact_names(void);

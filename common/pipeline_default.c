@@ -152,8 +152,9 @@ static void derive(struct reader *rd)
         p->n_rules = 1;
     }
     for (size_t i = 0; i < p->n_rules; i++) {
-        list_add(p, p->rules[i].metric, &p->metrics, &p->n_metrics);
-        if (p->rules[i].slice)
+        if (p->rules[i].metric)
+            list_add(p, p->rules[i].metric, &p->metrics, &p->n_metrics);
+        if (p->rules[i].slice && strcmp(p->rules[i].slice, RULE_EVERY_SLICE) != 0)
             list_add(p, p->rules[i].slice, &p->slices, &p->n_slices);
     }
     if (p->strategy == STRATEGY_CANARY && !p->n_steps) {

@@ -7,85 +7,6 @@
 #define AT(member) offsetof(struct pipeline, member)
 #define DAY_MS 86400000.0
 
-/* ---- gate ---- */
-
-static const char *const severities[] = {
-    [SEVERITY_BLOCK] = "block", [SEVERITY_WARN] = "warn", [SEVERITY_OBSERVE] = "observe", NULL};
-static const char *const baselines[] = {"champion", NULL};
-static const char *const rule_kinds[] = {[RULE_AT_LEAST] = "at_least",
-                                         [RULE_AT_MOST] = "at_most",
-                                         [RULE_NO_WORSE_THAN] = "no_worse_than",
-                                         [RULE_BETTER_THAN] = "better_than"};
-
-#define RULE(member) offsetof(struct gate_rule, member)
-static const struct key rule_keys[] = {
-    {.name = "metric",
-     .kind = KEY_TEXT,
-     .offset = RULE(metric),
-     .must = "be a metric",
-     .needed = "what the rule is about: accuracy, auc, logloss, ..."},
-    {.name = "at_least", .kind = KEY_NUMBER, .offset = RULE(bound)},
-    {.name = "at_most", .kind = KEY_NUMBER, .offset = RULE(bound)},
-    {.name = "no_worse_than", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = baselines},
-    {.name = "better_than", .kind = KEY_WORD, .offset = KEY_NOT_STORED, .words = baselines},
-    {.name = "by", .kind = KEY_NUMBER, .offset = RULE(by), .min = 0, .max = INFINITY},
-    {.name = "by_interval", .kind = KEY_BOOL, .offset = RULE(by_interval)},
-    {.name = "slice", .kind = KEY_TEXT, .offset = RULE(slice), .must = "be the name of a column"},
-    {.name = "severity", .kind = KEY_WORD, .offset = RULE(severity), .words = severities},
-    {0},
-};
-
-static int read_rule(struct reader *rd, const struct yaml_node *n, struct gate_rule *r)
-{
-    int n_kinds = 0;
-
-    *r = (struct gate_rule){.line = n->line};
-    if (pipeline__map(rd, n, rule_keys, r))
-        return -1;
-    r->metric = pipeline__metric_name(rd, r->metric);
-    for (int k = 0; k < (int)ARRAY_LEN(rule_kinds); k++) {
-        if (yaml_is_null(yaml_get(n, rule_kinds[k])))
-            continue;
-        n_kinds++;
-        r->kind = (enum rule_kind)k;
-    }
-    if (n_kinds != 1)
-        return pipeline__fail(
-            rd, n->line,
-            "needs exactly one of at_least, at_most, no_worse_than, better_than, and has %d",
-            n_kinds);
-    if (r->kind == RULE_AT_LEAST || r->kind == RULE_AT_MOST) {
-        if (!yaml_is_null(yaml_get(n, "by")) || r->by_interval)
-            return pipeline__fail(
-                rd, n->line,
-                "by and by_interval go with no_worse_than and better_than, not with %s",
-                rule_kinds[r->kind]);
-    } else {
-        r->baseline = baselines[0];
-    }
-    return 0;
-}
-
-static int read_rules(struct reader *rd, const struct yaml_node *n, void *target)
-{
-    struct pipeline *p = target;
-    struct gate_rule *rules;
-
-    if (n->kind != YAML_SEQUENCE || n->n < 1 || n->n > PIPELINE_MAX_RULES)
-        return pipeline__fail(rd, n->line, "must be a list of 1 to %d rules", PIPELINE_MAX_RULES);
-    rules = arena_alloc(&p->arena, n->n * sizeof(*rules));
-    for (size_t i = 0; i < n->n; i++) {
-        size_t mark = pipeline__enter_index(rd, i);
-
-        if (read_rule(rd, n->items[i], &rules[i]))
-            return -1;
-        pipeline__leave(rd, mark);
-    }
-    p->rules = rules;
-    p->n_rules = n->n;
-    return 0;
-}
-
 /* automatic, manual, or {manual: {deadline: 24h}} */
 static int read_approval(struct reader *rd, const struct yaml_node *n, void *target)
 {
@@ -120,7 +41,7 @@ static const char *const inconclusives[] = {[INCONCLUSIVE_REJECT] = "reject",
 
 const struct key pipeline__gate_keys[] = {
     {.name = "min_rows", .kind = KEY_INT, .offset = AT(min_rows), .min = 1, .max = 1e9},
-    {.name = "rules", .kind = KEY_CUSTOM, .read = read_rules},
+    {.name = "rules", .kind = KEY_CUSTOM, .read = pipeline__rules},
     {.name = "approval", .kind = KEY_CUSTOM, .read = read_approval},
     {.name = "inconclusive", .kind = KEY_WORD, .offset = AT(inconclusive), .words = inconclusives},
     {0},
@@ -144,7 +65,7 @@ static int fail_metric(struct reader *rd, const char *path, const char *subject,
     return rc;
 }
 
-static int check_metric(struct reader *rd, const char *path, const char *name)
+int pipeline__check_metric(struct reader *rd, const char *path, const char *name)
 {
     struct metric_spec m;
     struct err err = {0};
@@ -173,7 +94,7 @@ static int check_metric(struct reader *rd, const char *path, const char *name)
 }
 
 /* The values that a metric can take; a bound outside of them says always or never. */
-static int check_bound(struct reader *rd, const char *path, const char *metric, double bound)
+int pipeline__check_bound(struct reader *rd, const char *path, const char *metric, double bound)
 {
     struct metric_spec m;
     double low, high;
@@ -185,36 +106,6 @@ static int check_bound(struct reader *rd, const char *path, const char *metric, 
         return pipeline__fail_at(rd, path, "%s is never less than %g", metric, low);
     if (bound > high)
         return pipeline__fail_at(rd, path, "%s is never more than %g", metric, high);
-    return 0;
-}
-
-static int check_rules(struct reader *rd)
-{
-    const struct pipeline *p = rd->p;
-    char path[64];
-
-    if (!pipeline__given(rd, "gate.rules"))
-        return 0;
-    for (size_t i = 0; i < p->n_rules; i++) {
-        const struct gate_rule *r = &p->rules[i];
-
-        snprintf(path, sizeof(path), "gate.rules[%zu].metric", i);
-        if (check_metric(rd, path, r->metric))
-            return -1;
-        snprintf(path, sizeof(path), "gate.rules[%zu].%s", i, rule_kinds[r->kind]);
-        if (check_bound(rd, path, r->metric, r->bound))
-            return -1;
-        for (size_t j = 0; j < i; j++) {
-            const struct gate_rule *s = &p->rules[j];
-
-            if (s->kind == r->kind && s->severity == r->severity &&
-                strcmp(s->metric, r->metric) == 0 &&
-                strcmp(s->slice ? s->slice : "", r->slice ? r->slice : "") == 0 &&
-                s->by_interval == r->by_interval)
-                return pipeline__fail_at(rd, path,
-                                         "the same rule as gate.rules[%zu]; one of them can go", j);
-        }
-    }
     return 0;
 }
 
@@ -246,8 +137,13 @@ static int check_slices(struct reader *rd)
             return -1;
     }
     for (size_t i = 0; i < p->n_rules; i++) {
+        const char *slice = p->rules[i].slice;
+
         snprintf(path, sizeof(path), "gate.rules[%zu].slice", i);
-        if (p->rules[i].slice && check_slice(rd, path, p->rules[i].slice))
+        if (slice && strcmp(slice, RULE_EVERY_SLICE) == 0 && !p->n_slices)
+            return pipeline__fail_at(rd, path,
+                                     "every slice of which columns? name them in evaluate.slices");
+        if (slice && strcmp(slice, RULE_EVERY_SLICE) != 0 && check_slice(rd, path, slice))
             return -1;
     }
     return 0;
@@ -261,7 +157,7 @@ static int check_quality(struct reader *rd)
 
     if (!p->quality_metric)
         return 0;
-    if (check_metric(rd, "monitor.quality.metric", p->quality_metric) ||
+    if (pipeline__check_metric(rd, "monitor.quality.metric", p->quality_metric) ||
         metric_parse(p->quality_metric, &m, rd->err))
         return -1;
     if (metric_needs_groups(m.id) || m.id == METRIC_COST)
@@ -277,9 +173,11 @@ static int check_quality(struct reader *rd)
     if (has_least && !metric_higher_is_better(m.id))
         return pipeline__fail_at(rd, "monitor.quality.at_least",
                                  "%s is better when it is lower: at_most", p->quality_metric);
-    if (check_bound(rd, "monitor.quality.at_least", p->quality_metric, p->quality_at_least))
+    if (pipeline__check_bound(rd, "monitor.quality.at_least", p->quality_metric,
+                              p->quality_at_least))
         return -1;
-    return check_bound(rd, "monitor.quality.at_most", p->quality_metric, p->quality_at_most);
+    return pipeline__check_bound(rd, "monitor.quality.at_most", p->quality_metric,
+                                 p->quality_at_most);
 }
 
 int pipeline__check_gate(struct reader *rd)
@@ -291,10 +189,10 @@ int pipeline__check_gate(struct reader *rd)
         return -1;
     for (size_t i = 0; i < p->n_metrics; i++) {
         snprintf(path, sizeof(path), "evaluate.metrics[%zu]", i);
-        if (check_metric(rd, path, p->metrics[i]))
+        if (pipeline__check_metric(rd, path, p->metrics[i]))
             return -1;
     }
-    if (check_rules(rd) || check_slices(rd))
+    if (pipeline__check_rules(rd) || check_slices(rd))
         return -1;
     return check_quality(rd);
 }

@@ -109,6 +109,11 @@ int pipeline__check(struct reader *rd);
 int pipeline__check_train(struct reader *rd);
 int pipeline__check_evaluate(struct reader *rd);
 int pipeline__check_gate(struct reader *rd);
+int pipeline__rules(struct reader *rd, const struct yaml_node *n, void *target);
+int pipeline__check_rules(struct reader *rd);
+/* Is it a metric of this task?  A value that it can take?  `path` is what to change. */
+int pipeline__check_metric(struct reader *rd, const char *path, const char *name);
+int pipeline__check_bound(struct reader *rd, const char *path, const char *metric, double bound);
 const char *pipeline__metric_name(struct reader *rd, const char *name); /* canonical */
 
 #endif

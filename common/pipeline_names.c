@@ -113,15 +113,29 @@ const char *column_type_str(enum column_type t)
     return "unknown";
 }
 
+const char *const *gate_fact_names(void)
+{
+    static const char *const names[] = {"trained_rows",      "valid_rows",        "train_seconds",
+                                        "train_cpu_seconds", "train_memory",      "evaluated_rows",
+                                        "data_rows",         "data_age_hours",    "data_violations",
+                                        "quarantined_share", "seen_before_share", NULL};
+
+    return names;
+}
+
 void gate_rule_str(const struct gate_rule *r, struct buf *out)
 {
     bool is_bound = r->kind == RULE_AT_LEAST || r->kind == RULE_AT_MOST;
     char number[32];
 
-    buf_add_str(out, r->metric);
-    if (r->slice)
+    buf_add_str(out, r->fact ? r->fact : r->metric);
+    if (r->slice && strcmp(r->slice, RULE_EVERY_SLICE) == 0)
+        buf_add_str(out, " on every slice");
+    else if (r->slice_value)
+        buf_addf(out, " on %s=%s", r->slice, r->slice_value);
+    else if (r->slice)
         buf_addf(out, " on each %s", r->slice);
-    double_to_str(is_bound ? r->bound : r->by, number);
+    double_to_str(is_bound ? r->bound : r->is_relative ? r->by * 100 : r->by, number);
     if (is_bound) {
         buf_addf(out, " %s %s", r->kind == RULE_AT_LEAST ? "at least" : "at most", number);
         return;
@@ -129,7 +143,7 @@ void gate_rule_str(const struct gate_rule *r, struct buf *out)
     buf_addf(out, " %s than %s", r->kind == RULE_NO_WORSE_THAN ? "no worse" : "better",
              r->baseline);
     if (r->by > 0)
-        buf_addf(out, " by %s", number);
+        buf_addf(out, " by %s%s", number, r->is_relative ? "%" : "");
     if (r->by_interval)
         buf_add_str(out, ", by the interval");
 }

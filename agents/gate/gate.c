@@ -47,6 +47,8 @@ static const struct agent_input INPUTS[] = {
     {RECORD_OPERATOR_COMMANDED, INPUT_WORK},
     {RECORD_DEPLOYMENT_CHANGED, INPUT_WORK}, /* refusals are answered with "again" */
     {RECORD_GATE_DECIDED, INPUT_TABLE},
+    {RECORD_TRAINING_FINISHED, INPUT_TABLE}, /* facts of runs and of their data */
+    {RECORD_DATASET_INGESTED, INPUT_TABLE},
 };
 static const enum record OUTPUTS[] = {RECORD_GATE_DECIDED};
 

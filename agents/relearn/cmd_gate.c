@@ -113,9 +113,10 @@ static int find_line(struct gate_command *c, struct err *err)
 
 static int read_history(struct conf *conf, struct gate_command *c, struct err *err)
 {
-    static const enum record RECORDS[] = {RECORD_MODEL_EVALUATED, RECORD_OPERATOR_COMMANDED,
+    static const enum record RECORDS[] = {RECORD_MODEL_EVALUATED,    RECORD_OPERATOR_COMMANDED,
                                           RECORD_DEPLOYMENT_CHANGED, RECORD_GATE_DECIDED,
-                                          RECORD_HEALTH_MEASURED};
+                                          RECORD_HEALTH_MEASURED,    RECORD_TRAINING_FINISHED,
+                                          RECORD_DATASET_INGESTED};
     if (site_find(conf, &c->site, err))
         return EXIT_NOT_RUNNING;
     if (artifacts_open_existing(c->site.artifacts, &c->artifacts, err) || find_line(c, err))

@@ -12,7 +12,7 @@ struct kept { /* an event of the line as it lies in the log */
     char *id, *cause;
     char *value;
     size_t n;
-    int64_t offset;
+    int64_t offset, time_unix_us;
     int partition;
 };
 struct kept_list {
@@ -31,7 +31,8 @@ struct gate_history {
 static bool is_read(enum record r)
 {
     return r == RECORD_MODEL_EVALUATED || r == RECORD_OPERATOR_COMMANDED ||
-           r == RECORD_DEPLOYMENT_CHANGED || r == RECORD_GATE_DECIDED;
+           r == RECORD_DEPLOYMENT_CHANGED || r == RECORD_GATE_DECIDED ||
+           r == RECORD_TRAINING_FINISHED || r == RECORD_DATASET_INGESTED;
 }
 
 struct gate_history *gate_history_new(const char *line)
@@ -76,6 +77,7 @@ void gate_history_add(struct gate_history *h, const struct event *ev, struct sli
                                            .value = xmemdup(framed.p, framed.n),
                                            .n = framed.n,
                                            .offset = ev->offset,
+                                           .time_unix_us = ev->time_unix_us,
                                            .partition = ev->partition};
 }
 
@@ -112,6 +114,7 @@ static struct event *event_of(struct gate_history *h, enum record r, size_t i)
     ev->cause = k->cause ? arena_strdup(&ev->arena, k->cause) : NULL;
     ev->key = arena_strdup(&ev->arena, h->line);
     ev->offset = k->offset;
+    ev->time_unix_us = k->time_unix_us;
     ev->partition = k->partition;
     if (codec_decode(h->codec, r, (struct slice){k->value, k->n}, &ev->arena, &ev->rec, &none) == 0)
         return ev;
@@ -124,6 +127,12 @@ static void fold_next(struct gate_history *h, enum record r)
     struct event *ev = event_of(h, r, h->kept[r].folded++);
     if (ev)
         line_fold(h->view, ev);
+}
+
+static void fold_all(struct gate_history *h, enum record r)
+{
+    while (h->kept[r].folded < h->kept[r].n)
+        fold_next(h, r);
 }
 
 static void begin_anew(struct gate_history *h)
@@ -176,8 +185,9 @@ static bool fold_inputs(struct gate_history *h, size_t i, const struct gate_deci
         begin_anew(h);
     while (h->kept[RECORD_GATE_DECIDED].folded < i)
         fold_next(h, RECORD_GATE_DECIDED);
-    while (h->kept[RECORD_OPERATOR_COMMANDED].folded < h->kept[RECORD_OPERATOR_COMMANDED].n)
-        fold_next(h, RECORD_OPERATOR_COMMANDED);
+    fold_all(h, RECORD_OPERATOR_COMMANDED); /* these are looked up by their id alone */
+    fold_all(h, RECORD_TRAINING_FINISHED);
+    fold_all(h, RECORD_DATASET_INGESTED);
     if (evaluations == ABSENT_I64)
         fold_up_to(h, RECORD_MODEL_EVALUATED, d->evaluation);
     else

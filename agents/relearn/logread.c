@@ -131,6 +131,9 @@ static void on_message(void *ctx, const struct bus_message *m)
     if (!ev.id)
         ev.id = "";
     ev.cause = header(&ev.arena, m, "ce_causationid");
+    const char *time = header(&ev.arena, m, "ce_time");
+    if (!time || clk_parse(time, &ev.time_unix_us))
+        ev.time_unix_us = clk_us_of_ms(m->timestamp_ms);
     ev.key = arena_strndup(&ev.arena, m->key_n ? m->key : "", m->key_n);
     tell(l, p, m, &ev);
     arena_fini(&ev.arena);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/gate.h"
+#include "tests/support/make_event.h"
 
 enum { NOW_MS = 1000 };
 
@@ -188,9 +189,138 @@ static const struct row ROWS[] = {
      {{"auc", "all", 100, 0.9, NAN, 0.8, 1, true}},
      "reject",
      "at least 0.95"},
+    {"a refusal says what to do",
+     "gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.75}]}",
+     0,
+     {{"auc", "all", 100, 0.71, NAN, 0.6, 0.8, true}},
+     "reject",
+     "auc is 0.71, at least 0.75 is asked: train on more or newer rows, or lower the floor"},
+    {"relative to the champion, within",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 10%}]}",
+     3,
+     {{"logloss", "all", 100, 0.54, 0.5, 0.01, 0.07, false}},
+     "promote",
+     "generation 3"},
+    {"relative to the champion, beyond",
+     "gate: {min_rows: 10, rules: [{metric: logloss, no_worse_than: champion, by: 2%}]}",
+     3,
+     {{"logloss", "all", 100, 0.54, 0.5, 0.01, 0.07, false}},
+     "reject",
+     "0.01 (2%) is tolerated"},
+    {"a baseline that nobody measured concludes nothing",
+     "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: golden}]}",
+     3,
+     {{"auc", "all", 100, 0.8, 0.8, -0.1, 0.1, true}},
+     "inconclusive",
+     "no auc of golden to compare with"},
+    {"before the first model there is no best one",
+     "gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: best}]}",
+     0,
+     {{"auc", "all", 100, 0.8, NAN, NAN, NAN, true}},
+     "promote",
+     "first model"},
+    {"one value of a slice, the others do not matter",
+     "gate: {min_rows: 10, rules: [{metric: auc, slice: shop=north, at_least: 0.7}]}",
+     3,
+     {{"auc", "shop=north", 100, 0.9, 0.8, 0.05, 0.15, true},
+      {"auc", "shop=northwest", 100, 0.5, 0.8, -0.4, -0.2, true},
+      {"auc", "shop=south", 100, 0.5, 0.8, -0.4, -0.2, true}},
+     "promote",
+     "compared"},
+    {"a slice value that was named and is thin concludes nothing",
+     "gate: {min_rows: 50, rules: [{metric: auc, slice: shop=north, at_least: 0.7}]}",
+     3,
+     {{"auc", "shop=north", 10, 0.9, 0.8, 0.05, 0.15, true}},
+     "inconclusive",
+     "10 rows are too few"},
+    {"a slice value that was named and is not there concludes nothing",
+     "gate: {min_rows: 50, rules: [{metric: auc, slice: shop=west, at_least: 0.7}]}",
+     3,
+     {{"auc", "shop=north", 100, 0.9, 0.8, 0.05, 0.15, true}},
+     "inconclusive",
+     "no auc on slices of shop=west"},
+    {"every slice of every column",
+     "gate: {min_rows: 10, rules: [{metric: auc, slice: '*', no_worse_than: champion, by: 0.1}]}",
+     3,
+     {{"auc", "all", 100, 0.1, 0.9, -0.9, -0.7, true},
+      {"auc", "shop=north", 100, 0.9, 0.8, 0.05, 0.15, true},
+      {"auc", "hour=3", 100, 0.5, 0.8, -0.4, -0.2, true}},
+     "reject",
+     "on hour=3 against 0.8 of champion, 0.3 worse"},
+    {"a fact that the log does not tell concludes nothing",
+     "gate: {min_rows: 10, rules: [{fact: trained_rows, at_least: 10}]}",
+     3,
+     {{"auc", "all", 100, 0.9, 0.8, 0.05, 0.15, true}},
+     "inconclusive",
+     "trained_rows is not known: the log has no result of this run"},
 };
 
-static void check_row(const struct row *row)
+struct beside_row {
+    struct row row;
+    struct evaluation_baseline beside;
+};
+
+static const struct beside_row BESIDE[] = {
+    {{"better than what needs no model",
+      "gate: {min_rows: 10, rules: [{metric: logloss, better_than: naive}]}",
+      3,
+      {{"logloss", "all", 100, 0.5, 0.6, -0.2, 0, false}},
+      "promote",
+      "logloss"},
+     {.name = "naive",
+      .metric = "logloss",
+      .rows = 100,
+      .candidate = 0.5,
+      .value = 0.69,
+      .difference = -0.19,
+      .low = -0.3,
+      .high = -0.1}},
+    {{"a first model too must be better than what needs no model",
+      "gate: {min_rows: 10, rules: [{metric: logloss, better_than: naive, by: 10%}]}",
+      0,
+      {{"logloss", "all", 100, 0.65, NAN, NAN, NAN, false}},
+      "reject",
+      "against 0.69 of naive"},
+     {.name = "naive",
+      .metric = "logloss",
+      .rows = 100,
+      .candidate = 0.65,
+      .value = 0.69,
+      .difference = -0.04,
+      .low = NAN,
+      .high = NAN}},
+    {{"beside a baseline by its interval",
+      "gate: {min_rows: 10, rules: [{metric: auc, better_than: last_value, by_interval: true}]}",
+      3,
+      {{"auc", "all", 100, 0.8, 0.8, -0.1, 0.1, true}},
+      "inconclusive",
+      "lies on both sides"},
+     {.name = "last_value",
+      .metric = "auc",
+      .rows = 100,
+      .candidate = 0.8,
+      .value = 0.78,
+      .difference = 0.02,
+      .low = -0.01,
+      .high = 0.05}},
+    {{"a baseline whose value is undefined",
+      "gate: {min_rows: 10, rules: [{metric: auc, better_than: naive}]}",
+      3,
+      {{"auc", "all", 100, 0.8, 0.8, -0.1, 0.1, true}},
+      "inconclusive",
+      "to naive is undefined: one class"},
+     {.name = "naive",
+      .metric = "auc",
+      .rows = 100,
+      .candidate = 0.8,
+      .value = NAN,
+      .difference = NAN,
+      .low = NAN,
+      .high = NAN,
+      .reason = "one class"}},
+};
+
+static void check_row(const struct row *row, const struct evaluation_baseline *beside)
 {
     struct evaluation_metric metrics[3];
     struct arena arena = {0};
@@ -212,9 +342,10 @@ static void check_row(const struct row *row)
                                 .status = "evaluated",
                                 .against = row->against,
                                 .rows = 100,
-                                .metrics = {metrics, n}};
+                                .metrics = {metrics, n},
+                                .baselines = {beside, beside ? 1 : 0}};
     struct pipeline *p = policy(row->gate);
-    gate_judge(p, &e, NOW_MS, &arena, &j);
+    gate_judge(p, NULL, &e, NOW_MS, &arena, &j);
     if (strcmp(j.verdict, row->verdict) != 0 || !strstr(j.reason, row->reason))
         fail_msg("%s: got %s (%s), expected %s (...%s...)", row->label, j.verdict, j.reason,
                  row->verdict, row->reason);
@@ -233,7 +364,70 @@ static void every_case_has_its_written_outcome(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++)
-        check_row(&ROWS[i]);
+        check_row(&ROWS[i], NULL);
+    for (size_t i = 0; i < ARRAY_LEN(BESIDE); i++)
+        check_row(&BESIDE[i].row, &BESIDE[i].beside);
+}
+
+struct fact_row {
+    const char *rule, *verdict, *reason;
+};
+
+/* What the log says of the run m and of its data, which came a day before. */
+static void facts_of_run_and_data_are_held_against_numbers(void **state)
+{
+    enum { DAY_MS = 86400000 };
+    static const struct fact_row FACTS[] = {
+        {"{fact: trained_rows, at_least: 700}", "promote", "promoted"},
+        {"{fact: trained_rows, at_least: 701}", "reject", "trained_rows is 700, at least 701"},
+        {"{fact: train_seconds, at_most: 4}", "reject", "train_seconds is 4.5"},
+        {"{fact: train_cpu_seconds, at_most: 9}", "promote", "promoted"},
+        {"{fact: train_memory, at_most: 1000}", "reject", "train_memory is 1048"},
+        {"{fact: valid_rows, at_least: 1}", "promote", "promoted"},
+        {"{fact: evaluated_rows, at_least: 100}", "promote", "promoted"},
+        {"{fact: data_rows, at_least: 900}", "promote", "promoted"},
+        {"{fact: data_age_hours, at_most: 23}", "reject", "data_age_hours is 24"},
+        {"{fact: data_age_hours, at_most: 24}", "promote", "promoted"},
+        {"{fact: data_violations, at_most: 0}", "reject", "data_violations is 1"},
+        {"{fact: quarantined_share, at_most: 0.05}", "reject", "quarantined_share is 0.1"},
+        {"{fact: seen_before_share, at_most: 0.5}", "promote", "promoted"},
+    };
+    struct violation violation = {.rule = "min", .severity = "warn"};
+    struct dataset_ingested data = {.line = "l",
+                                    .rows = 900,
+                                    .rows_quarantined = 100,
+                                    .rows_seen_before = 450,
+                                    .violations = {&violation, 1}};
+    struct snapshot_ref refs[] = {{"old", "s-old", 1}, {"new", "s-new", 900}};
+    struct training_finished run = {.line = "l",
+                                    .run = "r",
+                                    .status = "candidate",
+                                    .snapshots = {refs, 2},
+                                    .trained_rows = 700,
+                                    .valid_rows = 100,
+                                    .seconds = 4.5,
+                                    .cpu_seconds = 8,
+                                    .max_rss_bytes = 1048};
+    struct model_evaluated e = {
+        .line = "l", .run = "r", .model_event = "m", .status = "evaluated", .rows = 100};
+    struct line *l = line_new("l");
+    (void)state;
+    line_fold(l, make_event(&(struct event_parts){
+                     .type = RECORD_DATASET_INGESTED, .rec = &data, .id = "s-new", .key = "l"}));
+    line_fold(l, make_event(&(struct event_parts){
+                     .type = RECORD_TRAINING_FINISHED, .rec = &run, .id = "m", .key = "l"}));
+    for (size_t i = 0; i < ARRAY_LEN(FACTS); i++) {
+        struct arena arena = {0};
+        struct gate_judgement j;
+        CLEANUP_FREE char *gate = xasprintf("gate: {rules: [%s]}", FACTS[i].rule);
+        struct pipeline *p = policy(gate);
+        gate_judge(p, l, &e, DAY_MS, &arena, &j);
+        if (strcmp(j.verdict, FACTS[i].verdict) != 0 || !strstr(j.reason, FACTS[i].reason))
+            fail_msg("%s: %s (%s)", FACTS[i].rule, j.verdict, j.reason);
+        arena_fini(&arena);
+        pipeline_free(p);
+    }
+    line_free(l);
 }
 
 static void a_failed_evaluation_is_rejected_with_its_reason(void **state)
@@ -243,7 +437,7 @@ static void a_failed_evaluation_is_rejected_with_its_reason(void **state)
     struct gate_judgement j;
     struct model_evaluated e = {.line = "l", .status = "failed", .reason = "the file is damaged"};
     struct pipeline *p = policy("gate: {min_rows: 10, rules: [{metric: auc, at_least: 0.5}]}");
-    gate_judge(p, &e, NOW_MS, &arena, &j);
+    gate_judge(p, NULL, &e, NOW_MS, &arena, &j);
     assert_string_equal(j.verdict, "reject");
     assert_non_null(strstr(j.reason, "the file is damaged"));
     arena_fini(&arena);
@@ -268,8 +462,8 @@ static void the_same_inputs_give_the_same_decision(void **state)
         policy("gate: {min_rows: 10, rules: [{metric: auc, no_worse_than: champion}]}");
     struct arena arena = {0};
     struct gate_judgement a, b;
-    gate_judge(p, &e, NOW_MS, &arena, &a);
-    gate_judge(p, &e, NOW_MS, &arena, &b);
+    gate_judge(p, NULL, &e, NOW_MS, &arena, &a);
+    gate_judge(p, NULL, &e, NOW_MS, &arena, &b);
     assert_string_equal(a.reason, b.reason);
     assert_string_equal(a.rules.items[0].reason, b.rules.items[0].reason);
     arena_fini(&arena);
@@ -280,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_case_has_its_written_outcome),
+        cmocka_unit_test(facts_of_run_and_data_are_held_against_numbers),
         cmocka_unit_test(a_failed_evaluation_is_rejected_with_its_reason),
         cmocka_unit_test(the_same_inputs_give_the_same_decision),
     };

@@ -215,7 +215,7 @@ static void the_page_of_all_keys_is_read(void **state)
     if (fsx_read_file("common/pipeline.yaml", PIPELINE_MAX_BYTES, &text, &err))
         fail_msg("%s", err.msg);
     p = parse(text.data);
-    assert_int_equal(p->n_rules, 5);
+    assert_int_equal(p->n_rules, 7);
     assert_int_equal(p->approval, APPROVAL_MANUAL);
     pipeline_free(p);
 }
@@ -329,6 +329,22 @@ static void rules_are_told_in_words(void **state)
           .by = 0.02,
           .baseline = "champion"},
          "logloss on each period no worse than champion by 0.02"},
+        {{.kind = RULE_AT_LEAST,
+          .metric = "auc",
+          .slice = "shop",
+          .slice_value = "north",
+          .bound = 0.5},
+         "auc on shop=north at least 0.5"},
+        {{.kind = RULE_AT_LEAST, .metric = "auc", .slice = RULE_EVERY_SLICE, .bound = 0.5},
+         "auc on every slice at least 0.5"},
+        {{.kind = RULE_BETTER_THAN,
+          .metric = "auc",
+          .by = 0.02,
+          .is_relative = true,
+          .baseline = "naive"},
+         "auc better than naive by 2%"},
+        {{.kind = RULE_AT_MOST, .fact = "data_age_hours", .bound = 24},
+         "data_age_hours at most 24"},
     };
 
     (void)state;

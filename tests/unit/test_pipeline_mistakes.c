@@ -33,7 +33,8 @@ static const struct {
      "6: contract.columns.a.maximum: unknown key; did you mean 'max'? Known: type, min, max, "
      "missing_at_most, allowed, on_violation"},
     {"gate:\n  rules:\n    - {metric: auc, at_least: 0.5}\n    - {metric: auc, atleast: 0.5}\n",
-     "9: gate.rules[1].atleast: unknown key; did you mean 'at_least'? Known: metric, at_least, "
+     "9: gate.rules[1].atleast: unknown key; did you mean 'at_least'? Known: metric, fact, "
+     "at_least, "
      "at_most, no_worse_than, better_than, by, by_interval, slice, severity"},
     {"plan: {budget: {runs: 3}}\n",
      "6: plan.budget.runs: unknown key; did you mean 'runs_per_day'? Known: runs_per_day, cpu"},
@@ -47,7 +48,8 @@ static const struct {
     {"contract: {columns: {a: {min: 1}}}\n",
      "6: contract.columns.a.type: missing: float, int, category, date, bool or ignore"},
     {"gate: {rules: [{at_least: 1}]}\n",
-     "6: gate.rules[0].metric: missing: what the rule is about: accuracy, auc, logloss, ..."},
+     "6: gate.rules[0]: needs exactly one of metric (accuracy, auc, logloss, ...) and fact "
+     "(trained_rows, data_age_hours, ...)"},
     {"gate: {approval: {manual: }}\n", "6: gate.approval.manual: missing: {deadline: 24h}"},
     {"gate: {approval: {automatic: {}}}\n",
      "6: gate.approval.automatic: unknown key; known: manual"},
@@ -77,7 +79,8 @@ static const struct {
     {"plan: {on: dataset}\n",
      "6: plan.on: must be a list: [dataset, drift], one of them, or none, not 'dataset'"},
     {"gate: {rules: [{metric: auc, no_worse_than: 0.7}]}\n",
-     "6: gate.rules[0].no_worse_than: unknown value '0.7'; known: champion"},
+     "6: gate.rules[0].no_worse_than: unknown value '0.7'; known: champion, best, last_good, "
+     "naive, last_value, golden"},
     {"gate: {rules: [{metric: auc, better_than: champion, by_interval: yes}]}\n",
      "6: gate.rules[0].by_interval: must be true or false, not 'yes'"},
     {"train: {limits: {memory: lots}}\n", "6: train.limits.memory: must be a size such as 64MiB or "
@@ -106,6 +109,25 @@ static const struct {
      "6: monitor.window.predictions: must be a whole number from 20 to 1000000, not '3'"},
     {"gate: {rules: [{metric: auc, no_worse_than: champion, by: -0.1}]}\n",
      "6: gate.rules[0].by: must be a number at least 0, not '-0.1'"},
+    {"gate: {rules: [{metric: auc, no_worse_than: champion, by: 200%}]}\n",
+     "6: gate.rules[0].by: must be a number at least 0, or 0% to 100%, not '200%'"},
+    {"gate: {rules: [{metric: auc, fact: trained_rows, at_least: 1}]}\n",
+     "6: gate.rules[0]: needs exactly one of metric (accuracy, auc, logloss, ...) and fact "
+     "(trained_rows, data_age_hours, ...)"},
+    {"gate: {rules: [{fact: trained_row, at_least: 1}]}\n",
+     "6: gate.rules[0].fact: unknown fact 'trained_row'; did you mean 'trained_rows'? Known: "
+     "trained_rows, valid_rows, train_seconds, train_cpu_seconds, train_memory, evaluated_rows, "
+     "data_rows, data_age_hours, data_violations, quarantined_share, seen_before_share"},
+    {"gate: {rules: [{fact: trained_rows, slice: a, at_least: 1}]}\n",
+     "6: gate.rules[0]: a fact is of the whole run: it has no slice"},
+    {"gate: {rules: [{fact: trained_rows, better_than: champion}]}\n",
+     "6: gate.rules[0]: a fact is held against a number: at_least or at_most"},
+    {"gate: {rules: [{metric: auc, slice: a, better_than: naive}]}\n",
+     "6: gate.rules[0]: on slices only the champion is compared with, naive on all rows alone"},
+    {"gate: {rules: [{metric: auc, slice: a=, at_least: 0.5}]}\n",
+     "6: gate.rules[0]: slice 'a=': write COLUMN=VALUE"},
+    {"gate: {rules: [{metric: auc, slice: '*', at_least: 0.5}]}\n",
+     "6: gate.rules[0].slice: every slice of which columns? name them in evaluate.slices"},
     {"gate: {rules: []}\n", "6: gate.rules: must be a list of 1 to 64 rules"},
     {"contract: {columns: {a: {type: text}}}\n",
      "6: contract.columns.a.type: unknown value 'text'; known: float, int, category, date, bool, "

@@ -1,0 +1,38 @@
+/* What the parts of the gate share.  Inside common/gate*.c only. */
+#ifndef COMMON_GATE_INTERNAL_H
+#define COMMON_GATE_INTERNAL_H
+
+#include "common/gate.h"
+
+enum verdict { INCONCLUSIVE = 0, PASS, FAIL };
+
+struct judgement_case { /* one candidate before one policy */
+    const struct pipeline *p;
+    const struct line *l; /* NULL: nothing is known of the line */
+    const struct model_evaluated *e;
+    int64_t now_unix_ms;
+};
+struct judged { /* one rule on one slice or fact */
+    enum verdict verdict;
+    enum severity severity;
+    double value, low, high, threshold, baseline;
+    char reason[400];
+};
+struct tally { /* the results of all rules, on the heap until they go into an arena */
+    struct rule_result *items;
+    size_t n, cap;
+    size_t failed, unclear, warned;
+    const char *first_failed, *first_unclear, *first_warned;
+};
+
+/* Nothing known yet: every number NaN, inconclusive. */
+struct judged gate__judged(enum severity severity);
+void gate__tally(struct tally *t, const char *rule, const char *metric, const char *slice,
+                 const struct judged *j, struct arena *arena);
+/* gate_rules.c: of one rule, a result for each slice that it is asked of. */
+void gate__rule(const struct judgement_case *c, const struct gate_rule *r, struct tally *t,
+                struct arena *arena);
+/* gate_facts.c: NaN and *ret_why when the log does not say. */
+double gate__fact(const struct judgement_case *c, const char *name, const char **ret_why);
+
+#endif

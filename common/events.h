@@ -212,10 +212,11 @@ struct evaluation_metric {
                           candidate's value */
     bool higher_is_better;
     const char *undefined; /* why a value is undefined; NULL when all are finite */
-    const char *method;    /* of the interval: bootstrap, delong, ... (common/interval.h) */
+    const char *method;    /* of the interval: bootstrap, delong, ... (common/metrics.h) */
     double effective_rows; /* independent rows of equal weight that tell as much; NaN: not said */
     int64_t clusters;      /* resampled as wholes; 0: rows count as independent */
     double level;          /* confidence of this interval; 0: the evaluation's */
+    double p;              /* two-sided, of no difference; NaN: not computed */
 };
 struct evaluation_metric_list {
     const struct evaluation_metric *items;
@@ -293,6 +294,12 @@ struct gate_decided {
      * line that counted (ABSENT_I64: not written down) */
     int64_t evaluations_read, deployments_read;
     int64_t judge; /* version of the rules and their sentences; 0: before versions */
+    int64_t snapshots_read; /* another input */
+    /* wait: for what (approval, rows), and what happens at the deadline (reject, promote, ask);
+     * NULL: approval, reject */
+    const char *waits_for, *then;
+    int64_t rows_needed;          /* wait for rows: so many test rows more; else ABSENT_I64 */
+    struct string_list snapshots; /* again: to be compared on these as well, oldest first */
 };
 
 struct route {

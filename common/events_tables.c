@@ -185,7 +185,7 @@ static const struct field evaluation_metric_fields[] = {
     OPT_DOUBLE(candidate), OPT_DOUBLE(champion), OPT_DOUBLE(difference),
     OPT_DOUBLE(low),       OPT_DOUBLE(high),     BOOL(higher_is_better),
     OPT_STR(undefined),    STR(method),          OPT_DOUBLE(effective_rows),
-    LONG(clusters),        DOUBLE(level),
+    LONG(clusters),        DOUBLE(level),        OPT_DOUBLE(p),
 };
 TABLE(evaluation_metric_table, "EvaluationMetric", evaluation_metric_fields);
 #undef T
@@ -268,6 +268,11 @@ static const struct field gate_decided_fields[] = {
     OPT_LONG(evaluations_read),
     OPT_LONG(deployments_read),
     LONG(judge),
+    OPT_LONG(snapshots_read),
+    OPT_STR(waits_for),
+    OPT_STR(then),
+    OPT_LONG(rows_needed),
+    STRS(snapshots),
 };
 TABLE(gate_decided_table, "GateDecided", gate_decided_fields);
 #undef T

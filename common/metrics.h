@@ -81,6 +81,9 @@ struct metric_input {
     size_t n_groups;
     const struct metric_cost *cost; /* NULL: none was declared */
     const double *value;            /* of each row, for cost; NULL: none */
+    const uint32_t *cluster;        /* of each row, 0 to n_clusters-1: rows of one cluster are not
+                                       independent; NULL: all are.  It changes no value, only intervals */
+    size_t n_clusters;
 };
 #define METRIC_MAX_ROWS ((size_t)1 << 30) /* an index and two bits fit into 32 */
 
@@ -109,21 +112,52 @@ double metric_value(const struct metric_spec *m, const struct metric_input *in,
 struct interval {
     double low, high;
 };
+enum interval_choice {
+    INTERVAL_BOOTSTRAP = 0,
+    INTERVAL_AUTO,  /* a closed form where it is as good: auc, accuracy, means of many rows */
+    INTERVAL_CLOSED /* wherever there is one; else the bootstrap */
+};
+enum interval_method { /* of one interval */
+                       METHOD_NONE = 0,
+                       METHOD_BOOTSTRAP, /* percentiles of resamples of rows, or of groups */
+                       METHOD_CLUSTER_BOOTSTRAP, /* of clusters */
+                       METHOD_DELONG, /* DeLong, DeLong & Clarke-Pearson (1988), by ranks (Sun & Xu
+                                         2014) */
+                       METHOD_TANGO,  /* accuracy of two (1998) */
+                       METHOD_WILSON, /* accuracy of one (1927) */
+                       METHOD_NORMAL, /* mean of rows, Student's quantile */
+                       METHOD_COUNT
+};
+const char *interval_method_str(enum interval_method m); /* "" for none */
+
 struct metric_resampling {
     size_t rounds; /* 0: no intervals */
     double confidence;
     uint64_t seed;
     unsigned threads; /* 0, 1: the caller's; the result is the same for any number */
+    enum interval_choice choice;
+    bool is_anytime; /* the intervals of all sizes of a growing table hold together:
+                        sequence_half_width */
 };
 struct metric_compared {
     double a, b;
-    const char *why_a, *why_b; /* static; NULL: defined */
-    struct interval interval;  /* of b - a, of b without an a */
+    const char *why_a, *why_b;   /* static; NULL: defined */
+    struct interval interval;    /* of b - a, of b without an a */
+    enum interval_method method; /* of the interval */
+    const char *why_no_interval; /* static; NULL: there is one, none was wanted, or there is no
+                                    value */
+    double effective_rows;       /* independent rows of equal weight that tell as much: Kish's of
+                                    the weights, by the design effect of the clusters; NaN: no
+                                    value */
+    double p;                    /* two-sided, of no difference: DeLong's z, McNemar's mid-p; NaN */
 };
-/* Values of n metrics for both, and paired percentile intervals (Efron & Tibshirani 1993) of b - a:
- * the same resamples for both models and all metrics.  A resample counts each row Poisson(1) times
- * (Hanley & MacGibbon 2006; Chamandy et al. 2012), the groups of ndcg and map as wholes.  Resamples
- * on which a metric is undefined are left out; fewer than half defined: NaN.  a NULL: b alone,
+/* Values of n metrics for both, and intervals of b - a.  The bootstrap is paired (percentiles,
+ * Efron & Tibshirani 1993): the same resamples for both models and all metrics.  A resample counts
+ * each row Poisson(1) times (Hanley & MacGibbon 2006; Chamandy et al. 2012), the groups of ndcg and
+ * map as wholes, and clusters as wholes (a group is of the cluster of its first row).  Resamples on
+ * which a metric is undefined are left out; fewer than half defined: NaN.  Where a tail is less
+ * than five resamples, their spread times a normal quantile takes the place of percentiles.
+ * a NULL: b alone,
  * whose interval is that of b itself; rows, labels, weights and groups of a are those of b. Memory
  * beside the inputs, a row: 8 bytes for each thread, 4 for each model and class for auc and auc_pr,
  * 4 for each model that counts answers, 8 for each mean (16 rmse, 48 r2), 20 for ece, and 16 while
@@ -132,6 +166,18 @@ struct metric_compared {
 int metric_compare(const struct metric_spec *metrics, size_t n, const struct metric_input *a,
                    const struct metric_input *b, const struct metric_resampling *how,
                    struct metric_compared *ret /* n */);
+
+/* ---- asking again and again ---- */
+
+/* Half the width of an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy &
+ * Ramdas 2021), in standard errors, at n effective rows: the truth is within it at all n together,
+ * as likely as `confidence` says, where rows are only added.  Narrowest near SEQUENCE_TIGHT_ROWS.
+ */
+double sequence_half_width(double confidence, double n);
+#define SEQUENCE_TIGHT_ROWS 1000 /* about what the first test splits of a line have */
+/* Confidence at the attempt-th question (from 1), so that the chances of being wrong of all
+ * questions, however many, add up to that of one: (1 - confidence) / (attempt (attempt + 1)). */
+double sequence_confidence(double confidence, int64_t attempt);
 
 /* PSI of two count vectors over the same bins (Yurdakul 2018); empty bins count as the
  * share 1e-4, as do those with less.  NaN when one side has no rows. */

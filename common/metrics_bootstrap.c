@@ -63,6 +63,8 @@ static void draw(struct rng *r, uint8_t *times, size_t n)
 struct bootstrap {
     const struct metric_set *set;
     size_t rows, n_groups, n_metrics, rounds, n_tiles;
+    const uint32_t *cluster, *cluster_of_group; /* NULL: rows and groups are drawn one by one */
+    size_t n_clusters;
     uint64_t seed;
     double *values; /* n_metrics x n_tiles x METRIC_LANES */
     atomic_size_t next;
@@ -75,23 +77,47 @@ static void seed_of(const struct bootstrap *b, size_t tile, uint64_t stream, str
     rng_seed(ret, hash64(what, sizeof(what), b->seed));
 }
 
+/* What is of one cluster counts as often as the cluster. */
+static void spread(const uint8_t *cluster_times, const uint32_t *cluster, size_t n, uint8_t *times)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(times + i * METRIC_LANES, cluster_times + (size_t)cluster[i] * METRIC_LANES,
+               METRIC_LANES);
+}
+
+static void draw_tile(const struct bootstrap *b, size_t tile, uint8_t *times, uint8_t *group_times,
+                      uint8_t *cluster_times)
+{
+    bool draws_rows = metric__set_draws_rows(b->set);
+    struct rng r;
+
+    seed_of(b, tile, b->cluster ? 2 : 0, &r);
+    if (b->cluster) {
+        draw(&r, cluster_times, b->n_clusters);
+        if (draws_rows)
+            spread(cluster_times, b->cluster, b->rows, times);
+        if (b->cluster_of_group)
+            spread(cluster_times, b->cluster_of_group, b->n_groups, group_times);
+        return;
+    }
+    if (draws_rows)
+        draw(&r, times, b->rows);
+    seed_of(b, tile, 1, &r);
+    draw(&r, group_times, b->n_groups);
+}
+
 static void *work(void *ctx)
 {
     struct bootstrap *b = ctx;
     bool draws_rows = metric__set_draws_rows(b->set);
     CLEANUP_FREE uint8_t *times = xmalloc(((draws_rows ? b->rows : 0) + 1) * METRIC_LANES);
     CLEANUP_FREE uint8_t *group_times = xmalloc((b->n_groups + 1) * METRIC_LANES);
+    CLEANUP_FREE uint8_t *cluster_times = xmalloc((b->n_clusters + 1) * METRIC_LANES);
     CLEANUP_FREE double *scratch = xmalloc(metric__set_scratch(b->set) * sizeof(*scratch));
     CLEANUP_FREE double *lanes = xmalloc((b->n_metrics + 1) * METRIC_LANES * sizeof(*lanes));
 
     for (size_t tile; (tile = atomic_fetch_add(&b->next, 1)) < b->n_tiles;) {
-        struct rng r;
-
-        seed_of(b, tile, 0, &r);
-        if (draws_rows)
-            draw(&r, times, b->rows);
-        seed_of(b, tile, 1, &r);
-        draw(&r, group_times, b->n_groups);
+        draw_tile(b, tile, times, group_times, cluster_times);
         metric__set_evaluate(b->set, times, group_times, scratch, lanes);
         for (size_t i = 0; i < b->n_metrics; i++)
             memcpy(b->values + (i * b->n_tiles + tile) * METRIC_LANES, lanes + i * METRIC_LANES,
@@ -136,7 +162,21 @@ static double quantile(const double *sorted, size_t n, double q)
     return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
 }
 
-static struct interval interval_of(double *values, size_t rounds, double confidence)
+static double spread_of(const double *values, size_t n)
+{
+    double mean = 0, squares = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        double off = values[i] - mean;
+
+        mean += off / (double)(i + 1);
+        squares += off * (values[i] - mean);
+    }
+    return n > 1 ? sqrt(squares / (double)(n - 1)) : (double)NAN;
+}
+
+static struct interval interval_of(double *values, size_t rounds, double confidence,
+                                   double *ret_spread)
 {
     double tail = (1 - confidence) / 2;
     size_t n = 0;
@@ -144,34 +184,47 @@ static struct interval interval_of(double *values, size_t rounds, double confide
     for (size_t i = 0; i < rounds; i++)
         if (isfinite(values[i]))
             values[n++] = values[i];
+    *ret_spread = NAN;
     if (n * 2 < rounds || n == 0)
         return (struct interval){NAN, NAN};
+    *ret_spread = spread_of(values, n);
     qsort(values, n, sizeof(*values), by_value);
     return (struct interval){quantile(values, n, tail), quantile(values, n, 1 - tail)};
 }
 
-int metric_compare(const struct metric_spec *metrics, size_t n, const struct metric_input *a,
-                   const struct metric_input *b, const struct metric_resampling *how,
-                   struct metric_compared *ret)
+/* A group is of the cluster of its first row. */
+static uint32_t *clusters_of_groups(const struct metric_input *in)
 {
-    struct bootstrap boot = {
-        .rows = b->rows, .n_groups = b->group ? b->n_groups : 0, .n_metrics = n, .seed = how->seed};
-    struct metric_set *set;
+    uint32_t *of = xcalloc(in->n_groups + 1, sizeof(*of));
 
-    if ((a && (a->rows != b->rows || a->task != b->task || a->k != b->k)) ||
-        !(how->confidence > 0 && how->confidence < 1))
-        return -1;
-    set = metric__set_new(metrics, n, a, b, ret);
+    for (size_t i = in->rows; i-- > 0;)
+        if (in->group[i] < in->n_groups)
+            of[in->group[i]] = in->cluster[i];
+    return of;
+}
+
+void metric__bootstrap(const struct metric_spec *metrics, size_t n, const struct metric_input *a,
+                       const struct metric_input *b, const struct metric_resampling *how,
+                       struct metric_compared *ret, double *ret_spread)
+{
+    CLEANUP_FREE uint32_t *of_group = b->cluster && b->group ? clusters_of_groups(b) : NULL;
+    struct bootstrap boot = {.rows = b->rows,
+                             .n_groups = b->group ? b->n_groups : 0,
+                             .cluster = b->cluster,
+                             .cluster_of_group = of_group,
+                             .n_clusters = b->cluster ? b->n_clusters : 0,
+                             .n_metrics = n,
+                             .seed = how->seed};
+    struct metric_set *set = metric__set_new(metrics, n, a, b, ret);
+
     boot.set = set;
     boot.rounds = how->rounds;
     boot.n_tiles = (how->rounds + METRIC_LANES - 1) / METRIC_LANES;
     boot.values = xmalloc((n * boot.n_tiles * METRIC_LANES + 1) * sizeof(*boot.values));
-    if (boot.n_tiles)
-        run(&boot, how->threads);
-    for (size_t i = 0; boot.n_tiles && i < n; i++)
+    run(&boot, how->threads);
+    for (size_t i = 0; i < n; i++)
         ret[i].interval = interval_of(boot.values + i * boot.n_tiles * METRIC_LANES, how->rounds,
-                                      how->confidence);
+                                      how->confidence, &ret_spread[i]);
     free(boot.values);
     metric__set_free(set);
-    return 0;
 }

@@ -13,6 +13,7 @@ enum {
     METRIC_MAX_VECTORS = 3,   /* of a mean */
     METRIC_FULL_CLASSES = 16, /* up to here answers are counted by pairs of label and answer */
     METRIC_DEFAULT_BINS = 15,
+    METRIC_MIN_TAIL = 5, /* resamples beyond a percentile; fewer do not tell where it is */
 };
 
 /* The lanes of one row or sum, wherever they lie. */
@@ -98,5 +99,25 @@ size_t metric__set_scratch(const struct metric_set *s);  /* doubles */
  * METRIC_LANES values of b - a, NaN where undefined. */
 void metric__set_evaluate(const struct metric_set *s, const uint8_t *times,
                           const uint8_t *group_times, double *scratch, double *ret);
+
+/* bad: what metric__check_rows says of them. */
+double metric__value(const struct metric_spec *m, const struct metric_input *in, const char *bad,
+                     const char **ret_why);
+
+/* ---- bootstrap (metrics_bootstrap.c) ---- */
+/* Intervals of how->choice INTERVAL_BOOTSTRAP; *ret_spread[i]: standard deviation of the resamples,
+ * NaN: fewer than half are defined. */
+void metric__bootstrap(const struct metric_spec *metrics, size_t n, const struct metric_input *a,
+                       const struct metric_input *b, const struct metric_resampling *how,
+                       struct metric_compared *ret, double *ret_spread);
+
+/* ---- what a single row does (metrics_influence.c) ---- */
+/* ret[i]: by how much row i moves the metric of b - a (of b without an a) off its value; they add
+ * up to 0, their squares to the variance.  False: not known of this metric.  Of values that are
+ * defined only. */
+bool metric__influence(const struct metric_spec *m, const struct metric_input *a,
+                       const struct metric_input *b, double *ret);
+/* Standard error by DeLong's formula; NaN with fewer than two rows of a class. */
+double metric__delong(const struct metric_input *a, const struct metric_input *b);
 
 #endif

@@ -126,8 +126,8 @@ static void prepare(struct metric_set *s, struct part *p)
     s->wants_rows |= p->family != FAMILY_GROUP;
 }
 
-static double value_of(const struct metric_spec *m, const struct metric_input *in, const char *bad,
-                       const char **ret_why)
+double metric__value(const struct metric_spec *m, const struct metric_input *in, const char *bad,
+                     const char **ret_why)
 {
     *ret_why = bad ? bad : metric__check(m->id, in);
     return *ret_why ? (double)NAN : metric__value_unchecked(m, in, ret_why);
@@ -165,9 +165,9 @@ struct metric_set *metric__set_new(const struct metric_spec *metrics, size_t n,
         struct part *p = &s->parts[i];
 
         ret[i] = (struct metric_compared){.a = NAN, .interval = {NAN, NAN}};
-        ret[i].b = value_of(&metrics[i], b, bad_b, &ret[i].why_b);
+        ret[i].b = metric__value(&metrics[i], b, bad_b, &ret[i].why_b);
         if (a)
-            ret[i].a = value_of(&metrics[i], a, bad_a, &ret[i].why_a);
+            ret[i].a = metric__value(&metrics[i], a, bad_a, &ret[i].why_a);
         *p = (struct part){.spec = metrics[i], .family = metric__family(metrics[i].id), .has_a = a};
         p->is_defined = !ret[i].why_a && !ret[i].why_b;
         if (p->is_defined)

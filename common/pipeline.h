@@ -32,14 +32,23 @@ enum strategy { STRATEGY_REPLACE = 0, STRATEGY_CANARY };
 enum inconclusive {
     INCONCLUSIVE_REJECT = 0,
     INCONCLUSIVE_PROMOTE,
-    INCONCLUSIVE_ASK
+    INCONCLUSIVE_ASK,
+    INCONCLUSIVE_WAIT /* for more rows, until a deadline; then one of the others */
 }; /* gate.inconclusive */
 /* What a snapshot keeps of each row beside features and label, for evaluation. */
 enum aside {
     ASIDE_WEIGHT = 0, /* how much the row counts */
     ASIDE_GROUP,      /* which ranking it is of */
     ASIDE_VALUE,      /* what a wrong answer costs */
+    ASIDE_CLUSTER,    /* which rows are not independent of each other */
     ASIDE_COUNT
+};
+enum interval_kind { INTERVALS_AUTO = 0, INTERVALS_BOOTSTRAP, INTERVALS_CLOSED };
+enum correction { CORRECTION_NONE = 0, CORRECTION_BONFERRONI }; /* evaluate.correction */
+enum sequential {
+    SEQUENTIAL_OFF = 0,
+    SEQUENTIAL_ATTEMPTS, /* of other candidates against one champion */
+    SEQUENTIAL_ANYTIME   /* of the same one, too, on a table that grows */
 };
 enum search_kind { SEARCH_NONE = 0, SEARCH_GRID, SEARCH_RANDOM };
 
@@ -63,6 +72,7 @@ struct search_axis {
     const struct param *values;
     size_t n;
 };
+#define RULE_EVERY_SLICE "*"
 struct gate_rule {
     enum rule_kind kind;
     const char *metric; /* NULL: of a fact */
@@ -74,7 +84,6 @@ struct gate_rule {
     const char *slice;  /* column, RULE_EVERY_SLICE: of every column; NULL: all rows */
     const char *slice_value; /* of that column alone; NULL: each of its values */
     const char *baseline;    /* champion, best, last_good, naive, last_value, golden; NULL: none */
-#define RULE_EVERY_SLICE "*"
     enum severity severity;
     int line;
 };
@@ -144,6 +153,9 @@ struct pipeline {
     const char *asides[ASIDE_COUNT]; /* columns kept beside the features; NULL: none */
     const struct cost *cost;         /* NULL: none */
     double confidence;
+    enum interval_kind interval;
+    enum correction correction;
+    enum sequential sequential;
     int64_t bootstrap_rounds;
     int64_t test_snapshots; /* newest snapshots of the window whose test splits are used; 0: all */
 
@@ -153,6 +165,9 @@ struct pipeline {
     enum approval approval;
     int64_t approval_deadline_ms;
     enum inconclusive inconclusive;
+    int64_t wait_rows;           /* INCONCLUSIVE_WAIT: so many more test rows */
+    int64_t wait_deadline_ms;    /* of a run, from its first wait on */
+    enum inconclusive wait_then; /* when they have not come */
 
     enum strategy strategy;
     const double *steps; /* shares in (0,1], rising, the last is 1 */
@@ -191,7 +206,7 @@ const char *severity_str(enum severity s);
 const char *column_type_str(enum column_type t);
 /* The rule in words: "auc no worse than champion by 0.005", "logloss on each period ...". */
 void gate_rule_str(const struct gate_rule *r, struct buf *out);
-
-#endif
 /* Facts that a rule may be about, NULL-terminated. */
 const char *const *gate_fact_names(void);
+
+#endif

@@ -130,6 +130,18 @@ static int read_cost(struct reader *rd, const struct yaml_node *n, void *target)
     return 0;
 }
 
+static const char
+    *const intervals[] = {[INTERVALS_AUTO] = "auto",
+                          [INTERVALS_BOOTSTRAP] = "bootstrap",
+                          [INTERVALS_CLOSED] = "closed",
+                          NULL},
+           *const corrections[] =
+               {[CORRECTION_NONE] = "none", [CORRECTION_BONFERRONI] = "bonferroni", NULL},
+           *const sequentials[] = {[SEQUENTIAL_OFF] = "off",
+                                   [SEQUENTIAL_ATTEMPTS] = "attempts",
+                                   [SEQUENTIAL_ANYTIME] = "anytime",
+                                   NULL};
+
 const struct key pipeline__evaluate_keys[] = {
     {.name = "metrics", .kind = KEY_CUSTOM, .read = read_metrics},
     {.name = "slices", .kind = KEY_CUSTOM, .read = read_slices},
@@ -141,7 +153,14 @@ const struct key pipeline__evaluate_keys[] = {
      .kind = KEY_TEXT,
      .offset = AT(asides[ASIDE_GROUP]),
      .must = "be the name of a column"},
+    {.name = "cluster",
+     .kind = KEY_TEXT,
+     .offset = AT(asides[ASIDE_CLUSTER]),
+     .must = "be the name of a column"},
     {.name = "cost", .kind = KEY_CUSTOM, .read = read_cost},
+    {.name = "interval", .kind = KEY_WORD, .offset = AT(interval), .words = intervals},
+    {.name = "correction", .kind = KEY_WORD, .offset = AT(correction), .words = corrections},
+    {.name = "sequential", .kind = KEY_WORD, .offset = AT(sequential), .words = sequentials},
     {.name = "confidence", .kind = KEY_NUMBER, .offset = AT(confidence), .min = 0.5, .max = 0.999},
     {.name = "bootstrap_rounds",
      .kind = KEY_INT,
@@ -200,7 +219,8 @@ int pipeline__check_evaluate(struct reader *rd)
 {
     static const char *const paths[ASIDE_COUNT] = {[ASIDE_WEIGHT] = "evaluate.weight",
                                                    [ASIDE_GROUP] = "evaluate.group",
-                                                   [ASIDE_VALUE] = "evaluate.cost.value"};
+                                                   [ASIDE_VALUE] = "evaluate.cost.value",
+                                                   [ASIDE_CLUSTER] = "evaluate.cluster"};
 
     for (size_t i = 0; i < ASIDE_COUNT; i++)
         if (rd->p->asides[i] && strcmp(rd->p->asides[i], rd->p->label) == 0)

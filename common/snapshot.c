@@ -49,8 +49,10 @@ static void snapshot_freep(struct snapshot **s)
     snapshot_free(*s);
 }
 
-static const char *const ASIDES[ASIDE_COUNT] = {
-    [ASIDE_WEIGHT] = "weight", [ASIDE_GROUP] = "group", [ASIDE_VALUE] = "value"};
+static const char *const ASIDES[ASIDE_COUNT] = {[ASIDE_WEIGHT] = "weight",
+                                                [ASIDE_GROUP] = "group",
+                                                [ASIDE_VALUE] = "value",
+                                                [ASIDE_CLUSTER] = "cluster"};
 
 /* ---- to JSON ---- */
 

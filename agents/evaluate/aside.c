@@ -53,7 +53,7 @@ static uint32_t *number_groups(const double *names, const size_t *rows, size_t n
     for (size_t i = 0; i < g.cap; i++)
         g.names[i] = NAN;
     for (size_t i = 0; i < n; i++)
-        group[i] = number_of(&g, names[rows ? rows[i] : i]);
+        group[i] = number_of(&g, names ? names[rows ? rows[i] : i] : (double)NAN);
     free(g.names);
     free(g.numbers);
     *ret_n = g.n;
@@ -70,6 +70,9 @@ void aside_take(const struct matrix *m, const struct pipeline *p, const size_t *
         ret->value = take(m->aside[ASIDE_VALUE], rows, n);
     if (p->asides[ASIDE_GROUP] && m->aside[ASIDE_GROUP])
         ret->group = number_groups(m->aside[ASIDE_GROUP], rows, n, &to->n_groups);
+    if (p->asides[ASIDE_CLUSTER])
+        ret->cluster = number_groups(m->aside[ASIDE_CLUSTER], rows, n, &to->n_clusters);
+    to->cluster = ret->cluster;
     to->w = ret->weight;
     to->value = ret->value;
     to->group = ret->group;
@@ -80,6 +83,7 @@ void aside_fini(struct aside_part *a)
     free(a->weight);
     free(a->value);
     free(a->group);
+    free(a->cluster);
     *a = (struct aside_part){0};
 }
 

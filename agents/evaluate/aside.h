@@ -8,10 +8,10 @@
 
 struct aside_part { /* of some rows; {0} is empty */
     double *weight, *value;
-    uint32_t *group;
+    uint32_t *group, *cluster;
 };
-/* rows NULL: the first n.  Sets w, group and value of `to`, which borrow from *ret; what the
- * pipeline does not name, or no snapshot has, stays NULL. */
+/* rows NULL: the first n.  Sets w, group, value and cluster of `to`, which borrow from *ret; what
+ * the pipeline does not name stays NULL.  Rows of snapshots that lack a cluster are of none. */
 void aside_take(const struct matrix *m, const struct pipeline *p, const size_t *rows, size_t n,
                 struct aside_part *ret, struct metric_input *to);
 void aside_fini(struct aside_part *a);

@@ -128,15 +128,11 @@ static bool wants_interval(const struct pipeline *p, const char *name)
     return false;
 }
 
-static void measure(const struct comparison *c, const struct baseline *b,
+static void measure(const struct comparison *c, const struct baseline *b, int64_t comparisons,
                     const struct metric_spec *metrics, struct metric_compared *ret)
 {
     const struct pipeline *p = c->pipeline;
-    struct metric_resampling how = {
-        .rounds = wants_interval(p, b->name) ? (size_t)p->bootstrap_rounds : 0,
-        .confidence = p->confidence,
-        .seed = c->seed,
-        .threads = c->threads};
+    struct metric_resampling how = comparison_resampling(c, comparisons);
     struct metric_input candidate = {.p = c->candidate,
                                      .y = c->rows->y,
                                      .rows = c->rows->rows,
@@ -146,6 +142,8 @@ static void measure(const struct comparison *c, const struct baseline *b,
     struct aside_cost cost;
     struct aside_part aside;
 
+    if (!wants_interval(p, b->name))
+        how.rounds = 0;
     if (aside_cost_init(&cost, p, c->rows->classes, c->rows->n_classes))
         candidate.cost = &cost.cost;
     aside_take(c->rows, p, NULL, c->rows->rows, &aside, &candidate);
@@ -181,8 +179,8 @@ static struct evaluation_baseline entry(const struct comparison *c, const struct
     return e;
 }
 
-static void append(const struct comparison *c, const struct baseline *b, struct arena *arena,
-                   struct evaluation_baseline_list *list)
+static void append(const struct comparison *c, const struct baseline *b, int64_t comparisons,
+                   struct arena *arena, struct evaluation_baseline_list *list)
 {
     size_t n = c->pipeline->n_metrics;
     struct evaluation_baseline *items = arena_alloc(arena, (list->n + n) * sizeof(*items));
@@ -191,7 +189,7 @@ static void append(const struct comparison *c, const struct baseline *b, struct 
 
     for (size_t i = 0; i < n; i++)
         BUG_ON(metric_parse(c->pipeline->metrics[i], &metrics[i], NULL) != 0);
-    measure(c, b, metrics, found);
+    measure(c, b, comparisons, metrics, found);
     if (list->n)
         memcpy(items, list->items, list->n * sizeof(*items));
     for (size_t i = 0; i < n; i++)
@@ -200,14 +198,14 @@ static void append(const struct comparison *c, const struct baseline *b, struct 
 }
 
 void baselines_compare(const struct comparison *c, const struct naive *naive, struct arena *arena,
-                       struct evaluation_baseline_list *ret)
+                       int64_t comparisons, struct evaluation_baseline_list *ret)
 {
     CLEANUP_FREE double *constant = naive->why ? NULL : answer_naive(c, naive);
     CLEANUP_FREE double *last = NULL;
 
-    append(c, &(struct baseline){"naive", constant, naive->why}, arena, ret);
+    append(c, &(struct baseline){"naive", constant, naive->why}, comparisons, arena, ret);
     if (!c->pipeline->time && c->pipeline->split_by != SPLIT_ORDER)
         return; /* the rows may have no order */
     last = naive->why ? NULL : answer_last(c, naive);
-    append(c, &(struct baseline){"last_value", last, naive->why}, arena, ret);
+    append(c, &(struct baseline){"last_value", last, naive->why}, comparisons, arena, ret);
 }

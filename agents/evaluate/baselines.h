@@ -18,8 +18,8 @@ void naive_learn(const struct artifacts *a, const struct model *m, struct arena 
 void naive_fini(struct naive *n);
 
 /* Appends each metric of the candidate beside these on all rows.  An interval only where a rule of
- * the pipeline asks for one.  Pure. */
+ * the pipeline asks for one, of a level corrected for so many comparisons.  Pure. */
 void baselines_compare(const struct comparison *c, const struct naive *naive, struct arena *arena,
-                       struct evaluation_baseline_list *ret);
+                       int64_t comparisons, struct evaluation_baseline_list *ret);
 
 #endif

@@ -110,13 +110,30 @@ static void after_pool(void *ctx)
     agent_touch(a, u);
 }
 
-static struct string_list snapshots_of(const struct training_finished *f, struct arena *arena)
+static bool has(const struct string_list *list, const char *text)
 {
-    const char **items = arena_alloc(arena, (f->snapshots.n + 1) * sizeof(*items));
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->items[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* Those of the run, and later ones that a decision "again" names: the gate waited for them. */
+static struct string_list snapshots_of(const struct training_finished *f, const struct event *cause,
+                                       struct arena *arena)
+{
+    const struct gate_decided *d =
+        cause->type == RECORD_GATE_DECIDED ? EV_REC(cause, gate_decided) : NULL;
+    size_t most = f->snapshots.n + (d ? d->snapshots.n : 0);
+    const char **items = arena_alloc(arena, (most + 1) * sizeof(*items));
+    struct string_list list = {items, f->snapshots.n};
 
     for (size_t i = 0; i < f->snapshots.n; i++)
         items[i] = arena_strdup(arena, f->snapshots.items[i].snapshot);
-    return (struct string_list){items, f->snapshots.n};
+    for (size_t i = 0; d && i < d->snapshots.n; i++)
+        if (!has(&list, d->snapshots.items[i]))
+            items[list.n++] = arena_strdup(arena, d->snapshots.items[i]);
+    return list;
 }
 
 static int start(struct agent *a, struct unit *u, const struct evaluate_owed *owed, struct err *err)
@@ -140,8 +157,9 @@ static int start(struct agent *a, struct unit *u, const struct evaluate_owed *ow
     w->e.run = arena_strdup(mem, f->run);
     w->e.model = arena_strdup(mem, f->model);
     w->e.model_event = arena_strdup(mem, owed->model->id);
-    w->e.snapshots = snapshots_of(f, mem);
+    w->e.snapshots = snapshots_of(f, owed->cause, mem);
     w->e.against = owed->against;
+    w->e.attempt = owed->attempt;
     w->e.champion = arena_strdup(mem, owed->champion);
     self_of(u)->item = w;
     if (!p || !f->run || !f->model) {

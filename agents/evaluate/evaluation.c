@@ -149,12 +149,14 @@ static void base_rec(struct evaluation *e)
                                       .run = e->run,
                                       .model_event = e->model_event,
                                       .against = e->against,
-                                      .champion = e->champion};
+                                      .champion = e->champion,
+                                      .attempt = e->attempt};
     if (!p)
         return;
     e->rec.pipeline_sha256 = p->sha256;
     e->rec.confidence = p->confidence;
     e->rec.rounds = p->bootstrap_rounds;
+    e->rec.sequential = p->sequential != SEQUENTIAL_OFF;
     e->rec.seed = (int64_t)(hash64(e->run, strlen(e->run), (uint64_t)p->seed) >> 1);
 }
 
@@ -165,6 +167,7 @@ static int evaluate(struct evaluation *e, struct contestant *candidate, struct c
     struct comparison c = {.pipeline = e->pipeline,
                            .rows = &rows->candidate,
                            .seed = (uint64_t)e->rec.seed,
+                           .attempt = e->attempt,
                            .threads = threads()};
     CLEANUP(naive_fini) struct naive naive = {0};
     size_t n;
@@ -189,9 +192,9 @@ static int evaluate(struct evaluation *e, struct contestant *candidate, struct c
     }
     c.candidate = candidate->p;
     c.k = xgb_outputs(candidate->xgb);
-    compare(&c, &e->arena, &e->rec.metrics);
+    e->rec.comparisons = compare(&c, &e->arena, &e->rec.metrics);
     naive_learn(e->artifacts, candidate->model, &e->arena, &naive);
-    baselines_compare(&c, &naive, &e->arena, &e->rec.baselines);
+    baselines_compare(&c, &naive, &e->arena, e->rec.comparisons, &e->rec.baselines);
     fill(e, rows, tests, n);
     return 0;
 }

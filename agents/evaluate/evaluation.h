@@ -14,6 +14,7 @@ struct evaluation {
     struct string_list snapshots; /* of the run, oldest first */
     int64_t against;              /* generation of the champion; 0: none */
     const char *champion;         /* its model; NULL: none */
+    int64_t attempt;              /* against it, from 1 */
     /* out */
     struct model_evaluated rec;
     int rc; /* -1: `err` says why there is no rec */

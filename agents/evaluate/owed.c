@@ -1,5 +1,7 @@
 #include "agents/evaluate/owed.h"
 
+#include "common/strset.h"
+
 static bool is(const char *a, const char *b)
 {
     return a && strcmp(a, b) == 0;
@@ -46,6 +48,24 @@ static const struct event *first_open(const struct line *l, enum record r)
     return NULL;
 }
 
+/* Two evaluations of one run, the second on more rows say, are one attempt. */
+static int64_t attempt_of(const struct line *l, int64_t against, const char *run)
+{
+    const struct event_list *list = &l->ev[RECORD_MODEL_EVALUATED];
+    struct strset runs = {0};
+    int64_t n;
+
+    for (size_t i = 0; i < list->n; i++) {
+        const struct model_evaluated *e = EV_REC(list->items[i], model_evaluated);
+
+        if (e->against == against && is(e->status, "evaluated") && e->run && !is(e->run, run))
+            strset_add(&runs, slice_str(e->run));
+    }
+    n = (int64_t)runs.n + 1;
+    strset_fini(&runs);
+    return n;
+}
+
 void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret)
 {
     const struct route *champion = line_champion(l);
@@ -62,4 +82,5 @@ void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret)
     }
     ret->against = champion ? champion->generation : 0;
     ret->champion = champion ? champion->model : NULL;
+    ret->attempt = attempt_of(l, ret->against, EV_REC(ret->model, training_finished)->run);
 }

@@ -9,6 +9,7 @@ struct evaluate_owed {
     const struct event *model; /* the TrainingFinished meant */
     int64_t against;           /* generation of the champion now; 0: none */
     const char *champion;      /* its model; NULL: none */
+    int64_t attempt; /* other runs that were evaluated against that generation before, plus one */
 };
 void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret);
 bool evaluate_is_answered(const struct line *l, const struct event *ev);

@@ -118,6 +118,11 @@ static void take_time(struct verdict *v, struct column *c, bool is_time, double 
 
 /* ---- what is kept beside the features ---- */
 
+static bool is_name(enum aside which)
+{
+    return which == ASIDE_GROUP || which == ASIDE_CLUSTER;
+}
+
 /* A group is known by 52 bits of its text's hash, which a double holds: of a million groups two are
  * one with a probability of one in nine thousand. */
 static double aside_of(enum aside which, struct slice text)
@@ -127,7 +132,7 @@ static double aside_of(enum aside which, struct slice text)
 
     if (value_is_missing(text.p, text.n))
         return NAN;
-    if (which == ASIDE_GROUP)
+    if (is_name(which))
         return (double)(hash64(word.p, word.n, 0) >> 12);
     return number_parse(text.p, text.n, &v) == NUMBER_OK ? (double)v : (double)NAN;
 }
@@ -144,7 +149,7 @@ static void take_asides(struct sheet *s, const struct slice *fields, const doubl
             continue;
         if (fields)
             s->aside[n++] = aside_of((enum aside)k, fields[s->asides[k]]);
-        else if (k != ASIDE_GROUP || isnan(cells[s->asides[k]]))
+        else if (!is_name((enum aside)k) || isnan(cells[s->asides[k]]))
             s->aside[n++] = cells[s->asides[k]];
         else
             s->aside[n++] = aside_of((enum aside)k, number_text(cells[s->asides[k]], text));

@@ -231,6 +231,7 @@ void sheet_open(struct sheet *s, const struct pipeline *p, const struct artifact
     check_named(s, s->asides[ASIDE_WEIGHT], "weight", p->asides[ASIDE_WEIGHT], BROKEN_COLUMNS);
     check_named(s, s->asides[ASIDE_GROUP], "group", p->asides[ASIDE_GROUP], BROKEN_COLUMNS);
     check_named(s, s->asides[ASIDE_VALUE], "value", p->asides[ASIDE_VALUE], BROKEN_COLUMNS);
+    check_named(s, s->asides[ASIDE_CLUSTER], "cluster", p->asides[ASIDE_CLUSTER], BROKEN_COLUMNS);
     check_contract(s);
     if (!s->report.is_rejected && s->n_features == 0)
         reject(s, BROKEN_COLUMNS, 1, "there is no column to learn from beside the label.");

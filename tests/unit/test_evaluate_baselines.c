@@ -62,7 +62,7 @@ static void two_classes_are_compared_with_their_shares_and_with_the_row_before(v
     struct arena arena = {0};
 
     (void)state;
-    baselines_compare(&c, &naive, &arena, &list);
+    baselines_compare(&c, &naive, &arena, 0, &list);
     assert_int_equal(list.n, 6);
     b = find(&list, "naive", "accuracy");
     assert_int_equal(b->rows, ROWS);
@@ -89,7 +89,7 @@ static void rows_that_are_split_by_hash_have_no_order(void **state)
     struct arena arena = {0};
 
     (void)state;
-    baselines_compare(&c, &naive, &arena, &list);
+    baselines_compare(&c, &naive, &arena, 0, &list);
     assert_int_equal(list.n, 3);
     arena_fini(&arena);
     pipeline_free(p);
@@ -110,7 +110,7 @@ static void values_are_compared_with_the_mean_and_several_classes_with_shares(vo
     (void)state;
     for (int i = 0; i < ROWS; i++)
         candidate[i] = (double)values[i];
-    baselines_compare(&c, &naive, &arena, &list);
+    baselines_compare(&c, &naive, &arena, 0, &list);
     assert_true(is_near(find(&list, "naive", "mae")->value, 2));
     assert_true(is_near(find(&list, "naive", "mae")->difference, -2));
     assert_true(is_near(find(&list, "naive", "r2")->value, 0));
@@ -123,7 +123,7 @@ static void values_are_compared_with_the_mean_and_several_classes_with_shares(vo
     c.pipeline = q;
     c.k = 3;
     naive = (struct naive){.shares = shares, .n = 3};
-    baselines_compare(&c, &naive, &arena, &other);
+    baselines_compare(&c, &naive, &arena, 0, &other);
     assert_true(is_near(find(&other, "naive", "accuracy")->value, 5.0 / 8));
     assert_true(is_near(find(&other, "last_value", "accuracy")->value, 4.0 / 8));
     arena_fini(&arena);
@@ -142,11 +142,11 @@ static void what_cannot_be_told_has_a_reason(void **state)
     struct arena arena = {0};
 
     (void)state;
-    baselines_compare(&c, &naive, &arena, &list);
+    baselines_compare(&c, &naive, &arena, 0, &list);
     assert_true(isnan(find(&list, "naive", "auc")->value));
     assert_string_equal(find(&list, "naive", "auc")->reason,
                         "candidate: all rows are of one class");
-    baselines_compare(&c, &none, &arena, &other);
+    baselines_compare(&c, &none, &arena, 0, &other);
     assert_true(isnan(find(&other, "naive", "accuracy")->value));
     assert_true(isnan(find(&other, "naive", "accuracy")->difference));
     assert_true(is_near(find(&other, "naive", "accuracy")->candidate, 1));

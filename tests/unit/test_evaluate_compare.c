@@ -148,7 +148,7 @@ static const double candidate[ROWS] = {0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.4, 0.6},
 static void both_are_measured_on_all_rows_and_on_each_slice(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [accuracy, logloss, auc], slices: [kind], "
-                                  "confidence: 0.9, bootstrap_rounds: 200}\n"
+                                  "confidence: 0.9, bootstrap_rounds: 200, interval: bootstrap}\n"
                                   "gate: {rules: [{metric: accuracy, at_least: 0.5}]}");
     struct comparison c = {.pipeline = p,
                            .rows = &sample,
@@ -273,6 +273,92 @@ static void an_absent_slice_and_no_rows_are_said(void **state)
     pipeline_free(p);
 }
 
+static void each_interval_says_how_it_was_made(void **state)
+{
+    static double customer[ROWS] = {1, 1, 2, 2, 3, 3, 4, 4};
+    struct pipeline *p = pipeline("evaluate: {metrics: [auc, accuracy, logloss, f1]}"),
+                    *clustered = pipeline("evaluate: {metrics: [accuracy, f1], cluster: customer}");
+    struct matrix rows = sample;
+    struct comparison c = {.pipeline = p,
+                           .rows = &rows,
+                           .k = 1,
+                           .candidate = candidate,
+                           .champion = champion,
+                           .seed = 1};
+    struct evaluation_metric_list list;
+    struct arena arena = {0};
+
+    (void)state;
+    assert_int_equal(compare(&c, &arena, &list), 0);
+    assert_string_equal(find(&list, "auc", "all")->method, "delong");
+    assert_string_equal(find(&list, "accuracy", "all")->method, "tango");
+    assert_string_equal(find(&list, "logloss", "all")->method, "bootstrap"); /* few rows */
+    assert_string_equal(find(&list, "f1", "all")->method, "bootstrap");
+    assert_true(fabs(find(&list, "accuracy", "all")->p - 0.25) < 1e-12); /* two rows gained, none lost */
+    assert_true(find(&list, "auc", "all")->effective_rows == ROWS);
+    assert_true(find(&list, "auc", "all")->level == 0.95);
+    assert_int_equal(find(&list, "auc", "all")->clusters, 0);
+    c.champion = NULL;
+    compare(&c, &arena, &list);
+    assert_string_equal(find(&list, "accuracy", "all")->method, "wilson");
+    assert_true(isnan(find(&list, "accuracy", "all")->p));
+    c.pipeline = clustered;
+    c.champion = champion;
+    rows.aside[ASIDE_CLUSTER] = customer;
+    compare(&c, &arena, &list);
+    assert_string_equal(find(&list, "accuracy", "all")->method, "cluster_bootstrap");
+    assert_int_equal(find(&list, "accuracy", "all")->clusters, 4);
+    assert_true(find(&list, "accuracy", "all")->effective_rows <= ROWS);
+    assert_true(find(&list, "f1", "all")->effective_rows == 4);
+    rows.aside[ASIDE_CLUSTER] = NULL; /* snapshots from before */
+    compare(&c, &arena, &list);
+    assert_true(isfinite(find(&list, "accuracy", "all")->difference));
+    assert_true(isnan(find(&list, "accuracy", "all")->low));
+    assert_string_equal(find(&list, "accuracy", "all")->undefined,
+                        "a row is of no cluster, so that no interval can be told");
+    arena_fini(&arena);
+    pipeline_free(p);
+    pipeline_free(clustered);
+}
+
+static void many_comparisons_and_many_attempts_ask_for_more(void **state)
+{
+    static const char *const words[] = {"none", "bonferroni", "none", "bonferroni", "none"},
+                             *const waits[] = {"off", "off", "attempts", "attempts", "anytime"};
+    static const double levels[] = {0.9, 1 - 0.1 / 5, 1 - 0.1 / 12, 1 - 0.1 / 60, 1 - 0.1 / 12};
+    double widths[ARRAY_LEN(levels)];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        CLEANUP(buf_fini) struct buf more = {0};
+        struct comparison c = {.rows = &sample,
+                               .k = 1,
+                               .candidate = candidate,
+                               .champion = champion,
+                               .attempt = 3,
+                               .seed = 1};
+        struct evaluation_metric_list list;
+        struct arena arena = {0};
+        struct pipeline *p;
+
+        buf_addf(&more,
+                 "evaluate: {metrics: [accuracy], slices: [kind], confidence: 0.9, "
+                 "correction: %s, sequential: %s}\ngate: {rules: ["
+                 "{metric: accuracy, better_than: champion, by_interval: true}, "
+                 "{metric: accuracy, slice: kind, no_worse_than: champion, by: 0.1, by_interval: true}, "
+                 "{metric: accuracy, at_least: 0.5}]}",
+                 words[i], waits[i]);
+        c.pipeline = p = pipeline(more.data);
+        /* one on all rows, one on each of the kinds: a, b, c and missing */
+        assert_int_equal(compare(&c, &arena, &list), i % 2 ? 5 : 0);
+        assert_true(fabs(list.items[0].level - levels[i]) < 1e-15);
+        widths[i] = list.items[0].high - list.items[0].low;
+        arena_fini(&arena);
+        pipeline_free(p);
+    }
+    assert_true(widths[0] < widths[1] && widths[1] < widths[2] && widths[2] < widths[3]);
+}
+
 static void the_seed_decides_the_interval(void **state)
 {
     struct pipeline *p = pipeline("evaluate: {metrics: [logloss], bootstrap_rounds: 100}");
@@ -307,6 +393,8 @@ int main(void)
         cmocka_unit_test(weights_groups_and_costs_of_rows_count),
         cmocka_unit_test(without_a_champion_the_interval_is_the_candidates_own),
         cmocka_unit_test(an_absent_slice_and_no_rows_are_said),
+        cmocka_unit_test(each_interval_says_how_it_was_made),
+        cmocka_unit_test(many_comparisons_and_many_attempts_ask_for_more),
         cmocka_unit_test(the_seed_decides_the_interval),
     };
 

@@ -178,6 +178,37 @@ static void again_for_a_candidate_that_nobody_knows_asks_for_nothing(void **stat
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static void counted(struct line *l, const char *run, int64_t against, const char *status)
+{
+    const struct model_evaluated e = {
+        .line = "p", .run = run, .status = status, .against = against};
+    char about[32];
+
+    snprintf(about, sizeof(about), "%s %d", run, (int)against);
+    fold(l, RECORD_MODEL_EVALUATED, &e, NULL, about);
+}
+
+static void attempts_against_one_champion_are_counted(void **state)
+{
+    struct line *l = *state;
+    struct evaluate_owed owed;
+
+    serve(l, 1, "first");
+    counted(l, "r1", 0, "evaluated"); /* against another */
+    model(l, "r9", "candidate");
+    evaluate_find_owed(l, &owed);
+    assert_int_equal(owed.attempt, 1);
+    counted(l, "r2", 1, "evaluated");
+    counted(l, "r3", 1, "failed"); /* told nothing */
+    counted(l, "r4", 1, "evaluated");
+    counted(l, "r9", 1, "evaluated"); /* itself */
+    evaluate_find_owed(l, &owed);
+    assert_int_equal(owed.attempt, 3);
+    serve(l, 2, "second");
+    evaluate_find_owed(l, &owed);
+    assert_int_equal(owed.attempt, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +218,7 @@ int main(void)
         TEST(again_means_again_against_what_serves_now),
         TEST(other_decisions_and_void_ones_ask_for_nothing),
         TEST(again_for_a_candidate_that_nobody_knows_asks_for_nothing),
+        TEST(attempts_against_one_champion_are_counted),
     };
 
     return cmocka_run_group_tests_name("evaluate_owed", tests, NULL, NULL);

@@ -65,15 +65,16 @@ static void weights_groups_and_values_are_kept_beside_the_features(void **state)
     struct snapshot *s;
     struct err err = {0};
 
-    ingest_world_pipeline(w, "dataset: {name: d, label: y}\ntask: binary\n"
-                             "contract: {columns: {query: {type: ignore}, w: {type: ignore}}}\n"
-                             "evaluate: {weight: w, group: query, cost: {value: amount}}\n");
+    ingest_world_pipeline(
+        w, "dataset: {name: d, label: y}\ntask: binary\n"
+           "contract: {columns: {query: {type: ignore}, w: {type: ignore}}}\n"
+           "evaluate: {weight: w, group: query, cost: {value: amount}, cluster: query}\n");
     buf_add_str(&csv, "query,amount,a,w,y\n");
     for (int i = 0; i < 1000; i++)
         buf_addf(&csv, "q%d,%d.5,%d,%s,%d\n", i / 10, i, i, i % 7 ? "0.25" : "", i % 2);
     s = open_outcome(w, ingest_csv(w, csv.data), &d);
     assert_int_equal(s->n_columns, 2);
-    assert_int_equal(s->n_asides, 3);
+    assert_int_equal(s->n_asides, 4);
     assert_string_equal(s->asides[ASIDE_GROUP], "query");
     assert_int_equal(artifacts_verify(&w->a, s->aside, NULL), 0);
     assert_int_equal(matrix_load(&w->a, &s, 1, ROW_TEST, 0, NULL, &m, &err), 0);
@@ -83,6 +84,7 @@ static void weights_groups_and_values_are_kept_beside_the_features(void **state)
 
         assert_true(row % 7 ? m.aside[ASIDE_WEIGHT][i] == 0.25 : isnan(m.aside[ASIDE_WEIGHT][i]));
         assert_true(m.aside[ASIDE_VALUE][i] == (double)row + 0.5);
+        assert_true(m.aside[ASIDE_CLUSTER][i] == m.aside[ASIDE_GROUP][i]);
         if (i > 0)
             assert_true((m.aside[ASIDE_GROUP][i] == m.aside[ASIDE_GROUP][i - 1]) ==
                         (row % 10 != 0));

@@ -56,6 +56,8 @@ int store__fail(struct store *st, int rc, const char *what, struct err *err)
 {
     enum err_code code = (rc & 0xff) == SQLITE_CONSTRAINT ? ERR_CONFLICT : ERR_STORE;
 
+    if ((rc & 0xff) == SQLITE_INTERRUPT) /* only store_limit_steps does that */
+        return err_set(err, ERR_LIMIT, NEXT_REJECT, "more steps than are allowed");
     BUG_ON((rc & 0xff) == SQLITE_NOMEM);
     if (is_damage(rc)) {
         st->is_damaged = true;

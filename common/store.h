@@ -30,6 +30,13 @@ const char *store_library(void); /* the version of SQLite that is in use */
  * while its rows are being walked. Parameters are ?1, ?2, ... */
 int store_prepare(struct store *st, const char *sql, struct stmt **ret,
                   struct err *err) WARN_UNUSED;
+/* One that is not kept, for questions whose shape comes from outside: SQL of fixed pieces, with
+ * values bound all the same. Free it with stmt_free. */
+int store_ask(struct store *st, const char *sql, struct stmt **ret, struct err *err) WARN_UNUSED;
+void stmt_free(struct stmt *s); /* of store_ask alone; NULL is fine */
+/* From now on statements may take so many steps of SQLite's machine together (a row takes some ten
+ * to fifty), rounded up to thousands; then ERR_LIMIT (permanent). 0: as many as they need. */
+void store_limit_steps(struct store *st, int64_t steps);
 void stmt_bind_int(struct stmt *s, int index, int64_t v);
 void stmt_bind_num(struct stmt *s, int index, double v);                 /* not finite: NULL */
 void stmt_bind_str(struct stmt *s, int index, const char *v);            /* copied; NULL is NULL */

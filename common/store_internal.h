@@ -23,6 +23,7 @@ struct store {
     struct stmt *statements[STORE_BUCKETS];
     size_t n_statements;
     bool in_transaction;
+    int64_t steps_left; /* thousands; store_limit_steps */
     bool is_damaged; /* found while in use: set aside at close */
 };
 

@@ -26,9 +26,7 @@ void store__finalize_all(struct store *st)
     for (size_t i = 0; i < STORE_BUCKETS; i++)
         for (struct stmt *s = st->statements[i], *next; s; s = next) {
             next = s->next;
-            sqlite3_finalize(s->s);
-            free(s->sql);
-            free(s);
+            stmt_free(s);
         }
 }
 
@@ -38,24 +36,65 @@ void stmt_reset(struct stmt *s)
     s->is_active = false;
 }
 
-static int add(struct store *st, size_t bucket, const char *sql, struct stmt **ret, struct err *err)
+static struct stmt *prepare(struct store *st, const char *sql, unsigned flags, struct err *err)
 {
     sqlite3_stmt *prepared = NULL;
     const char *rest = NULL;
     struct stmt *s;
-    int rc;
+    int rc = sqlite3_prepare_v3(st->db, sql, -1, flags, &prepared, &rest);
 
-    if (st->n_statements == STORE_STATEMENTS_MAX)
-        return err_set(err, ERR_LIMIT, NEXT_FATAL, "%s: more than %d prepared statements", st->path,
-                       STORE_STATEMENTS_MAX);
-    rc = sqlite3_prepare_v3(st->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, &rest);
-    if (rc != SQLITE_OK)
-        return store__fail(st, rc, sql, err);
+    if (rc != SQLITE_OK) {
+        store__fail(st, rc, sql, err);
+        return NULL;
+    }
     BUG_ON(!prepared || rest[strspn(rest, " \n\t;")]); /* one statement, not none nor two */
     s = xcalloc(1, sizeof(*s));
     s->st = st;
     s->s = prepared;
     s->sql = xstrdup(sql);
+    return s;
+}
+
+int store_ask(struct store *st, const char *sql, struct stmt **ret, struct err *err)
+{
+    *ret = prepare(st, sql, 0, err);
+    return *ret ? 0 : -1;
+}
+
+void stmt_free(struct stmt *s)
+{
+    if (!s)
+        return;
+    sqlite3_finalize(s->s);
+    free(s->sql);
+    free(s);
+}
+
+static int count_steps(void *ctx)
+{
+    struct store *st = ctx;
+
+    return --st->steps_left < 0; /* not 0: SQLite gives up */
+}
+
+void store_limit_steps(struct store *st, int64_t steps)
+{
+    enum { STEPS_AT_ONCE = 1000 };
+
+    st->steps_left = steps / STEPS_AT_ONCE + 1;
+    sqlite3_progress_handler(st->db, steps ? STEPS_AT_ONCE : 0, steps ? count_steps : NULL, st);
+}
+
+static int add(struct store *st, size_t bucket, const char *sql, struct stmt **ret, struct err *err)
+{
+    struct stmt *s;
+
+    if (st->n_statements == STORE_STATEMENTS_MAX)
+        return err_set(err, ERR_LIMIT, NEXT_FATAL, "%s: more than %d prepared statements", st->path,
+                       STORE_STATEMENTS_MAX);
+    s = prepare(st, sql, SQLITE_PREPARE_PERSISTENT, err);
+    if (!s)
+        return -1;
     s->next = st->statements[bucket];
     st->statements[bucket] = s;
     st->n_statements++;

@@ -30,10 +30,12 @@ static void close_console(struct agent *a)
 
 static void folded(struct agent *a, struct unit *u, const struct event *ev)
 {
-    (void)u;
     struct console *c = self_of(a);
-    if (ev->offset >=
-        view_position(c, ev->type, ev->partition)) { /* else the view has it from before */
+    /* else the view has it from before */
+    bool is_new = ev->offset >= view_position(c, ev->type, ev->partition);
+    if (is_new || !c->runs_are_whole)
+        view_add_run(c, u->line, ev);
+    if (is_new) {
         view_add(c, ev);
         view_set_position(c, ev->type, ev->partition, ev->offset + 1);
     }

@@ -30,6 +30,7 @@ struct console {
     bool view_in_tx, view_failed;
     bool has_moved;      /* some position */
     bool view_is_filled; /* it has its indexes */
+    bool runs_are_whole; /* every event that was folded is in the view's runs */
     struct view_position {
         int64_t next;
         bool is_changed; /* to be written with the transaction */
@@ -103,6 +104,7 @@ void intake_alertmanager(struct console *c, struct httpd_request *rq, const char
 int view_open(struct console *c, struct err *err) WARN_UNUSED;
 void view_close(struct console *c);
 void view_add(struct console *c, const struct event *ev);
+void view_add_run(struct console *c, const struct line *l, const struct event *ev);
 void view_add_prediction(struct console *c, const struct event *ev);
 void view_flush(struct console *c);
 void view_filled(

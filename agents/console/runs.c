@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agents/console/console_internal.h"
+#include "agents/console/runs_view.h"
 #include "common/mem.h"
 
 static bool is(const char *a, const char *b)
@@ -85,13 +86,18 @@ static const char *state_of(const struct event *closed, const struct event *mode
     return model ? "evaluating" : "training";
 }
 
-static struct json *run_json(const struct line *l, const struct event *plan)
+/* What was said last of the run. */
+struct said {
+    const struct event *evaluation, *decision, *change;
+};
+
+static struct json *run_said_json(const struct line *l, const struct event *plan,
+                                  const struct said *said)
 {
     const struct training_planned *p = plan->rec;
     const struct event *closed = line_closed(l, plan->id), *model = line_model(l, plan->id);
-    const struct event *evaluation = newest_evaluation(l, plan->id);
-    const struct event *decision = newest_decision(l, plan->id);
-    const struct event *change = newest_change(l, plan->id);
+    const struct event *evaluation = said->evaluation, *decision = said->decision;
+    const struct event *change = said->change;
     struct json *j = json_object();
     json_set_str(j, "run", plan->id);
     json_set_str(j, "line", l->key);
@@ -118,6 +124,13 @@ static struct json *run_json(const struct line *l, const struct event *plan)
     if (closed)
         json_set_time(j, "closed", closed->time_unix_us);
     return j;
+}
+
+static struct json *run_json(const struct line *l, const struct event *plan)
+{
+    struct said said = {newest_evaluation(l, plan->id), newest_decision(l, plan->id),
+                        newest_change(l, plan->id)};
+    return run_said_json(l, plan, &said);
 }
 
 /* ---- models ---- */
@@ -219,10 +232,62 @@ static void answer_list(struct console *c, struct httpd_request *rq, enum record
     console_answer_json(rq, 200, list);
 }
 
+struct page {
+    struct console *c;
+    struct json *list;
+};
+
+static const struct event *find(const struct line *l, enum record r, const char *id)
+{
+    return id ? line_find(l, r, id) : NULL;
+}
+
+static void add_found(void *ctx, const struct runs_found *found)
+{
+    struct page *page = ctx;
+    const struct line *l = console_line(page->c, found->line);
+    const struct event *plan = l ? line_plan(l, found->run) : NULL;
+    if (!plan)
+        return;
+    struct said said = {find(l, RECORD_MODEL_EVALUATED, found->evaluation),
+                        find(l, RECORD_GATE_DECIDED, found->decision),
+                        find(l, RECORD_DEPLOYMENT_CHANGED, found->change)};
+    struct json *j = json_add(page->list, run_said_json(l, plan, &said));
+    json_set_str(j, "cursor", found->cursor);
+}
+
+/* From the view; from the fold while the view cannot be written. */
 void query_runs(struct console *c, struct httpd_request *rq, const char *const *segs)
 {
+    struct err err = {0};
+    struct page page = {.c = c};
+    struct runs_query q = {.line = httpd_query(rq, "line"),
+                           .filter = httpd_query(rq, "filter"),
+                           .sort = httpd_query(rq, "sort"),
+                           .cursor = httpd_query(rq, "cursor"),
+                           .limit = CONSOLE_LIST_ROWS,
+                           .now_us = agent_now_ms(c->a) * 1000};
+    bool is_plain = !q.filter && !q.sort && !q.cursor;
     (void)segs;
-    answer_list(c, rq, RECORD_TRAINING_PLANNED, run_json);
+    if (!c->view || c->view_failed) {
+        if (is_plain)
+            answer_list(c, rq, RECORD_TRAINING_PLANNED, run_json);
+        else
+            httpd_answer_error(rq, 503,
+                               "the view cannot be written now, so there is no filter, "
+                               "sort or cursor");
+        return;
+    }
+    if (!console_query_int(rq, "limit", 1, CONSOLE_LIST_MAX_ROWS, &q.limit))
+        return;
+    page.list = json_array();
+    if (runs_find(c->view, &q, add_found, &page, &err) == 0) {
+        console_answer_json(rq, 200, page.list);
+        return;
+    }
+    json_free(page.list);
+    bool is_wrong = err.code == ERR_INVAL || err.code == ERR_LIMIT;
+    httpd_answer_error(rq, is_wrong ? 400 : 503, "%s", err.msg);
 }
 
 void query_models(struct console *c, struct httpd_request *rq, const char *const *segs)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agents/console/console_internal.h"
+#include "agents/console/runs_view.h"
 #include "common/fsx.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -21,6 +22,7 @@ static const char *const MIGRATIONS[] = {
     " line TEXT NOT NULL, generation INTEGER NOT NULL, time_us INTEGER NOT NULL) STRICT;"
     "CREATE TABLE position (topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,"
     " PRIMARY KEY (topic, partition)) STRICT, WITHOUT ROWID",
+    RUNS_SCHEMA,
 };
 /* The first of an id is kept (the fold knows no id twice under a key; this is about all keys). */
 static const char ONE_OF_EACH[] =
@@ -119,6 +121,10 @@ static int look_for_indexes(struct console *c, struct err *err)
         return -1;
     c->view_is_filled = row && stmt_int(s, 0) == (int64_t)ARRAY_LEN(INDEXES);
     stmt_reset(s);
+    if (store_prepare(c->view, "SELECT is_whole FROM run_fill", &s, err) || stmt_step(s, &row, err))
+        return -1;
+    c->runs_are_whole = row;
+    stmt_reset(s);
     return 0;
 }
 
@@ -160,19 +166,28 @@ static void give_up(struct console *c, const struct err *err)
     loop_timer_start(c->view_timer, c->view_look_ms);
 }
 
+/* In a transaction from here on: the end of the turn commits. */
+static bool can_write(struct console *c)
+{
+    struct err err = {0};
+    if (!c->view || c->view_failed)
+        return false;
+    if (c->view_in_tx)
+        return true;
+    if (store_begin(c->view, &err)) {
+        give_up(c, &err);
+        return false;
+    }
+    c->view_in_tx = true;
+    return true;
+}
+
 static struct stmt *prepare(struct console *c, const char *sql, bool is_write)
 {
     struct err err = {0};
     struct stmt *s = NULL;
-    if (!c->view || (is_write && c->view_failed))
+    if (!c->view || (is_write && !can_write(c)))
         return NULL;
-    if (is_write && !c->view_in_tx) {
-        if (store_begin(c->view, &err)) {
-            give_up(c, &err);
-            return NULL;
-        }
-        c->view_in_tx = true; /* the end of the turn commits */
-    }
     if (store_prepare(c->view, sql, &s, &err)) {
         give_up(c, &err);
         return NULL;
@@ -241,6 +256,30 @@ void view_filled(struct console *c)
         give_up(c, &err);
     }
     c->view_is_filled = !c->view_failed;
+    if (c->view_failed || !c->view || c->runs_are_whole)
+        return;
+    if (runs_make_indexes(c->view, &err) ||
+        store_exec(c->view, "INSERT INTO run_fill VALUES (1)", &err))
+        give_up(c, &err);
+    c->runs_are_whole = !c->view_failed;
+}
+
+/* Is it what counts of its run: no rival that lost, and the first result? */
+static bool counts(const struct line *l, const struct event *ev)
+{
+    if (ev->type == RECORD_TRAINING_FINISHED)
+        return line_model(l, EV_REC(ev, training_finished)->run) == ev;
+    return !line_is_void(l, ev->id);
+}
+
+void view_add_run(struct console *c, const struct line *l, const struct event *ev)
+{
+    struct err err = {0};
+    if (!record_is_line_keyed(ev->type) || !counts(l, ev) || !can_write(c))
+        return;
+    c->view_rows++;
+    if (runs_put(c->view, ev, &err))
+        give_up(c, &err);
 }
 
 void view_add(struct console *c, const struct event *ev)

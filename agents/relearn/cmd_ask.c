@@ -20,6 +20,24 @@ static const struct conf_option LIST_OPTIONS[] = {
     {0},
 };
 
+static const struct conf_option RUNS_OPTIONS[] = {
+    {.name = "line",
+     .letter = 'l',
+     .meta = "LINE",
+     .help = "only of this line, or of every line of this pipeline"},
+    {.name = "filter",
+     .letter = 'f',
+     .meta = "FILTER",
+     .help = "only runs that fit, as in: metric.auc > 0.8 and trigger = drift"},
+    {.name = "sort",
+     .letter = 's',
+     .meta = "FIELD[:desc]",
+     .help = "by any field of a filter; default: started:desc"},
+    {.name = "cursor", .meta = "CURSOR", .help = "go on behind the run that came with it"},
+    LIMIT_OPTION,
+    {0},
+};
+
 static int ask(struct conf *conf, const char *path, void (*print)(const struct json *j),
                struct err *err)
 {
@@ -71,11 +89,47 @@ static int lines(struct conf *conf, const char *const *args, size_t n_args, stru
     return ask(conf, "/v1/lines", print_lines, err);
 }
 
+static void add_query(struct buf *path, const struct conf *conf, const char *name)
+{
+    const char *value = conf_str(conf, name);
+    if (!value)
+        return;
+    buf_addf(path, "&%s=", name);
+    http_escape(value, path);
+}
+
+/* The filter is an argument too: a word less to type. */
 static int runs(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
 {
-    (void)args;
-    (void)n_args;
-    return ask_list(conf, "runs", print_runs, err);
+    static const char *const NAMES[] = {"line", "filter", "sort", "cursor"};
+    CLEANUP(buf_fini) struct buf path = {0};
+    CLEANUP_FREE char *console = cli_console_url(conf, err);
+    int64_t limit = conf_int(conf, "limit");
+    if (!console)
+        return EXIT_NOT_RUNNING;
+    if (n_args && conf_str(conf, "filter")) {
+        err_inval(err, "a filter is given twice; give it as an argument or with --filter");
+        return EXIT_USAGE;
+    }
+    buf_addf(&path, "/v1/runs?limit=%lld", (long long)limit);
+    for (size_t i = 0; i < ARRAY_LEN(NAMES); i++)
+        add_query(&path, conf, NAMES[i]);
+    if (n_args) {
+        buf_add_str(&path, "&filter=");
+        http_escape(args[0], &path);
+    }
+    CLEANUP(json_freep) struct json *j = cli_get(console, path.data, err);
+    if (!j)
+        return cli_exit_code(err);
+    if (conf_bool(conf, "json")) {
+        cli_print_json(j);
+        return EXIT_DONE;
+    }
+    print_runs(j);
+    const struct json *last = json_at(j, json_len(j) - 1);
+    if ((int64_t)json_len(j) == limit && json_get_str(last, "cursor", NULL))
+        printf("there may be more: --cursor %s\n", json_get_str(last, "cursor", ""));
+    return EXIT_DONE;
 }
 
 static int models(struct conf *conf, const char *const *args, size_t n_args, struct err *err)
@@ -115,10 +169,11 @@ const struct cli_command ask_commands[] = {
      .example = "relearn lines",
      .run = lines},
     {.name = "runs",
-     .usage = "runs",
-     .purpose = "runs, newest first",
-     .example = "relearn runs --line electricity --limit 5",
-     .options = LIST_OPTIONS,
+     .usage = "runs [FILTER]",
+     .purpose = "runs, newest first or in the order of --sort, those that fit a filter",
+     .example = "relearn runs 'metric.auc > 0.8 and trigger = drift' --sort metric.auc:desc",
+     .options = RUNS_OPTIONS,
+     .max_args = 1,
      .run = runs},
     {.name = "models",
      .usage = "models",

@@ -13,12 +13,14 @@ import reading
 import recovery
 import replaying
 import resting
+import runs
 import service
 from figures import machine_load
 from installation import BUILD, WORK
 
-PARTS = {"service": service, "resting": resting, "replaying": replaying, "predicting": predicting, "reading": reading, "recovery": recovery}
-EMBEDDED_ALONE = {"predicting", "reading"}  # what they measure has no bus in it
+PARTS = {"service": service, "resting": resting, "replaying": replaying, "predicting": predicting, "reading": reading, "recovery": recovery,
+         "runs": runs}
+EMBEDDED_ALONE = {"predicting", "reading", "runs"}  # what they measure has no bus in it
 
 
 def main():

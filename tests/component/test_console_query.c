@@ -139,6 +139,28 @@ static void runs_are_listed_newest_first_over_all_lines(void **state)
     assert_string_equal(column(b, get(b, "/v1/runs?line=nobody"), "run"), "");
 }
 
+static void runs_are_filtered_sorted_and_paged(void **state)
+{
+    struct console_bench *b = *state;
+    const struct json *page;
+    assert_string_equal(column(b, get(b, "/v1/runs?filter=trigger%3Ddrift"), "run"), "run3");
+    assert_string_equal(
+        column(b, get(b, "/v1/runs?filter=metric.auc%3E0.5%20and%20status=promoted"), "run"),
+        "run3 run1");
+    assert_string_equal(column(b, get(b, "/v1/runs?sort=metric.auc"), "run"),
+                        "run2 run1 run3 qrun"); /* what has none comes last */
+    assert_string_equal(
+        column(b, get(b, "/v1/runs?line=p&sort=started&filter=generation=none"), "run"), "run2");
+    page = get(b, "/v1/runs?line=p&limit=2");
+    const char *next = arena_printf(&b->arena, "/v1/runs?line=p&limit=2&cursor=%s",
+                                    text(json_at(page, 1), "cursor"));
+    assert_string_equal(column(b, get(b, next), "run"), "run1");
+    expect_error(b, "/v1/runs?filter=metric.auc%20%3E", 400, "column 13: expected a value");
+    expect_error(b, "/v1/runs?sort=nothing", 400, "sort: column 1: expected a field");
+    expect_error(b, "/v1/runs?cursor=zzzz", 400, "cursor: this is none");
+    expect_error(b, "/v1/runs?limit=0", 400, "limit: give 1 to 1000");
+}
+
 static void models_say_what_became_of_them(void **state)
 {
     struct console_bench *b = *state;
@@ -312,6 +334,7 @@ int main(void)
         TEST(a_line_that_waits_says_what_for_and_until_when),
         TEST(pipelines_and_status),
         TEST(runs_are_listed_newest_first_over_all_lines),
+        TEST(runs_are_filtered_sorted_and_paged),
         TEST(models_say_what_became_of_them),
         TEST(history_says_which_generation_served_when_and_why),
         TEST(every_id_leads_back_to_the_first_event),

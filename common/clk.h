@@ -23,8 +23,8 @@ enum { CLK_SKEW_MS = 300000 };
 /* RFC 3339 in UTC with microseconds, "2026-11-23T14:05:06.123456Z" (27 chars + NUL). */
 #define CLK_RFC3339_SIZE 32
 void clk_format(int64_t unix_us, char out[CLK_RFC3339_SIZE]);
-/* A time in ms from outside, which may be any number, in µs; 0 when it is not after 1970 or not before
- * the year 10000, as when it is absent. */
+/* A time in ms from outside, which may be any number, in µs; 0 when it is not after 1970 or not
+ * before the year 10000, as when it is absent. */
 int64_t clk_us_of_ms(int64_t unix_ms);
 /* 0 or -1; accepts offsets and no fraction. */
 int clk_parse(const char *text, int64_t *ret_unix_us);

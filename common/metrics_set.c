@@ -95,7 +95,7 @@ static void prepare_orders(struct metric_set *s, enum metric m)
 {
     s->wants_auc |= m == METRIC_AUC;
     s->wants_pr |= m == METRIC_AUC_PR;
-    for (size_t side = 0; !s->orders[side] && side < s->n_sides; side++) {
+    for (size_t side = 0; side < s->n_sides && !s->orders[side]; side++) {
         s->orders[side] = xcalloc(s->in[side]->k, sizeof(uint32_t *));
         for (size_t k = 0; k < s->in[side]->k; k++)
             s->orders[side][k] = metric__rank(s->in[side], k);

@@ -185,6 +185,16 @@ static void put_spread(const struct question *q, double spread, double fixed_qua
     clip(q->metric, q->a != NULL, &ret->interval);
 }
 
+/* Of one model on the scale of log odds (Pepe 2003): it stays within 0 and 1, and holds the truth
+ * as often as it says on thirty rows too. */
+static struct interval on_log_odds(double auc, double spread, double confidence)
+{
+    double half = normal_quantile(0.5 + confidence / 2) * spread / (auc * (1 - auc)),
+           odds = log(auc / (1 - auc));
+
+    return (struct interval){1 / (1 + exp(half - odds)), 1 / (1 + exp(-half - odds))};
+}
+
 static void put_delong(const struct question *q, struct metric_compared *ret)
 {
     double spread = metric__delong(q->a, q->b), off = fabs(ret->b - ret->a);
@@ -195,7 +205,10 @@ static void put_delong(const struct question *q, struct metric_compared *ret)
     }
     if (q->a)
         ret->p = spread > 0 ? 2 * normal_below(-off / spread) : off > 0 ? 0 : 1;
-    put_spread(q, spread, normal_quantile(0.5 + q->how->confidence / 2), ret);
+    if (!q->a && !q->how->is_anytime && ret->b > 0 && ret->b < 1)
+        ret->interval = on_log_odds(ret->b, spread, q->how->confidence);
+    else
+        put_spread(q, spread, normal_quantile(0.5 + q->how->confidence / 2), ret);
 }
 
 static void put_share(const struct question *q, struct metric_compared *ret)

@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 import scipy
 import scipy.optimize as opt
+import scipy.special
 import scipy.stats as st
 import statsmodels
 import statsmodels.api as sm
@@ -57,9 +58,11 @@ def delong(y, a, b, level):
     v10, v01 = d.mean(1), d.mean(0)
     spread = np.sqrt(np.cov(v10) / len(v10) + np.cov(v01) / len(v01))
     z = st.norm.ppf(0.5 + level / 2)
-    lowest = 0 if a is None else -1
-    p = None if a is None else (2 * st.norm.sf(abs(d.mean()) / spread) if spread > 0 else 1.0 if d.mean() == 0 else 0.0)
-    return [max(d.mean() - z * spread, lowest), min(d.mean() + z * spread, 1), p]
+    if a is None:  # on the scale of log odds
+        ends = scipy.special.logit(d.mean()) + np.array([-z, z]) * spread / (d.mean() * (1 - d.mean()))
+        return [*scipy.special.expit(ends), None]
+    p = 2 * st.norm.sf(abs(d.mean()) / spread) if spread > 0 else 1.0 if d.mean() == 0 else 0.0
+    return [max(d.mean() - z * spread, -1), min(d.mean() + z * spread, 1), p]
 
 
 def accuracy(y, a, b, level):

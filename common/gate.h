@@ -17,13 +17,15 @@
 
 /* Of the rules and their sentences; +1 when the same inputs may lead to other bytes.  0: decisions
  * made before it was written down. */
-enum { GATE_JUDGE_VERSION = 1 };
+enum { GATE_JUDGE_VERSION = 2 };
 
 struct gate_judgement {
     const char *verdict; /* promote, reject, inconclusive, wait */
     const char *reason;  /* one sentence */
     struct rule_result_list rules;
-    int64_t deadline_unix_ms; /* wait; else ABSENT_I64 */
+    int64_t deadline_unix_ms;     /* wait; else ABSENT_I64 */
+    const char *waits_for, *then; /* wait; else NULL */
+    int64_t rows_needed;          /* wait for rows; else ABSENT_I64 */
 };
 /* l: what is known of the run, its data and the past; NULL: nothing.  Everything it returns lives
  * in *arena. */
@@ -31,7 +33,7 @@ void gate_judge(const struct pipeline *p, const struct line *l, const struct mod
                 int64_t now_unix_ms, struct arena *arena, struct gate_judgement *ret);
 
 /* What the gate owes on a line: the first thing, since decisions are a chain. */
-enum gate_owed_kind { GATE_OWES_NOTHING = 0, GATE_JUDGE, GATE_DECIDE };
+enum gate_owed_kind { GATE_OWES_NOTHING = 0, GATE_JUDGE, GATE_DECIDE, GATE_WEIGH };
 struct gate_owed {
     enum gate_owed_kind kind;
     const struct event *cause;      /* event to answer */

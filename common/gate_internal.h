@@ -25,6 +25,20 @@ struct tally { /* the results of all rules, on the heap until they go into an ar
     const char *first_failed, *first_unclear, *first_warned;
 };
 
+bool gate__is(const char *a, const char *b);  /* equal texts; NULL equals nothing */
+int64_t gate__champion(const struct line *l); /* the generation in service; 0: none */
+/* gate_wait.c.  Until when this run's rows are waited for: from its first wait on. */
+int64_t gate__rows_deadline(const struct judgement_case *c);
+/* What is to be said about a wait now: nothing (and when to look again), or its end. */
+void gate__answer_wait(const struct line *l, const struct event *wait, int64_t now_unix_ms,
+                       struct arena *arena, struct gate_owed *ret);
+/* GATE_WEIGH: what the policy makes of it. */
+void gate__weigh(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
+                 struct arena *arena, struct gate_owed *owed);
+/* Snapshots that came while the run waited for rows, oldest first. */
+struct string_list gate__later_snapshots(const struct line *l, const char *run,
+                                         struct arena *arena);
+
 /* Nothing known yet: every number NaN, inconclusive. */
 struct judged gate__judged(enum severity severity);
 void gate__tally(struct tally *t, const char *rule, const char *metric, const char *slice,

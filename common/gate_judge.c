@@ -64,50 +64,90 @@ static const char *headline(const struct model_evaluated *e, const struct pipeli
     return arena_printf(arena, "%lld rows compared", (long long)e->rows);
 }
 
-static void conclude(const struct pipeline *p, const struct model_evaluated *e,
-                     const struct tally *t, int64_t now_unix_ms, struct arena *arena,
+/* Nothing fails, and something is unclear: what gate.inconclusive says, by now. */
+static enum inconclusive mode_of(const struct judgement_case *c, int64_t *ret_deadline_unix_ms)
+{
+    if (c->p->inconclusive != INCONCLUSIVE_WAIT)
+        return c->p->inconclusive;
+    *ret_deadline_unix_ms = gate__rows_deadline(c);
+    return c->now_unix_ms < *ret_deadline_unix_ms ? INCONCLUSIVE_WAIT : c->p->wait_then;
+}
+
+static const char *then_str(enum inconclusive then)
+{
+    return then == INCONCLUSIVE_PROMOTE ? "promote" : then == INCONCLUSIVE_ASK ? "ask" : "reject";
+}
+
+/* True when that was all there is to say. */
+static bool conclude_unclear(const struct judgement_case *c, const struct tally *t,
+                             struct arena *arena, struct gate_judgement *ret)
+{
+    int64_t deadline_unix_ms = 0;
+    switch (mode_of(c, &deadline_unix_ms)) {
+    case INCONCLUSIVE_PROMOTE:
+        return false;
+    case INCONCLUSIVE_ASK:
+        ret->verdict = "wait";
+        ret->reason = arena_printf(
+            arena, "waits for a person (approve or reject), nothing can be concluded: %s",
+            t->first_unclear);
+        ret->waits_for = "approval";
+        ret->then = "reject";
+        ret->deadline_unix_ms = c->now_unix_ms + c->p->approval_deadline_ms;
+        return true;
+    case INCONCLUSIVE_WAIT:
+        ret->verdict = "wait";
+        ret->reason =
+            arena_printf(arena, "waits for %lld more test rows, then %s: %s",
+                         (long long)c->p->wait_rows, then_str(c->p->wait_then), t->first_unclear);
+        ret->waits_for = "rows";
+        ret->then = then_str(c->p->wait_then);
+        ret->rows_needed = c->p->wait_rows;
+        ret->deadline_unix_ms = deadline_unix_ms;
+        return true;
+    default:
+        ret->verdict = "inconclusive";
+        ret->reason =
+            arena_printf(arena, "not promoted, nothing can be concluded: %s", t->first_unclear);
+        return true;
+    }
+}
+
+static void conclude(const struct judgement_case *c, const struct tally *t, struct arena *arena,
                      struct gate_judgement *ret)
 {
-    const char *numbers = headline(e, p, arena);
-    const char *warned = t->warned ? arena_printf(arena, "; noted: %s", t->first_warned) : "";
-    if (t->unclear) /* promoted or asked about all the same: gate.inconclusive says so */
-        warned = arena_printf(arena, "; not judged: %s%s", t->first_unclear, warned);
     if (t->failed) {
         ret->verdict = "reject";
         ret->reason = arena_printf(arena, "rejected, %zu of %zu rules fail: %s", t->failed, t->n,
                                    t->first_failed);
         return;
     }
-    if (t->unclear && p->inconclusive == INCONCLUSIVE_REJECT) {
-        ret->verdict = "inconclusive";
-        ret->reason =
-            arena_printf(arena, "not promoted, nothing can be concluded: %s", t->first_unclear);
+    if (t->unclear && conclude_unclear(c, t, arena, ret))
         return;
-    }
-    if (t->unclear && p->inconclusive == INCONCLUSIVE_ASK) {
-        ret->verdict = "wait";
-        ret->reason = arena_printf(
-            arena, "waits for a person (approve or reject), nothing can be concluded: %s",
-            t->first_unclear);
-    } else if (p->approval == APPROVAL_MANUAL) {
+    const char *numbers = headline(c->e, c->p, arena);
+    const char *noted = t->warned ? arena_printf(arena, "; noted: %s", t->first_warned) : "";
+    if (t->unclear) /* promoted or asked about all the same: gate.inconclusive says so */
+        noted = arena_printf(arena, "; not judged: %s%s", t->first_unclear, noted);
+    if (c->p->approval == APPROVAL_MANUAL) {
         ret->verdict = "wait";
         ret->reason = arena_printf(
             arena, "all rules pass and the pipeline asks for a person's approval: %s%s", numbers,
-            warned);
-    } else {
-        ret->verdict = "promote";
-        ret->reason = arena_printf(arena, "promoted%s: %s%s",
-                                   e->against == 0 ? " as the first model" : "", numbers, warned);
+            noted);
+        ret->waits_for = "approval";
+        ret->then = "reject";
+        ret->deadline_unix_ms = c->now_unix_ms + c->p->approval_deadline_ms;
+        return;
     }
-    if (strcmp(ret->verdict, "wait") == 0)
-        ret->deadline_unix_ms = now_unix_ms + p->approval_deadline_ms;
+    ret->verdict = "promote";
+    ret->reason = arena_printf(arena, "promoted%s: %s%s",
+                               c->e->against == 0 ? " as the first model" : "", numbers, noted);
 }
 
 void gate_judge(const struct pipeline *p, const struct line *l, const struct model_evaluated *e,
                 int64_t now_unix_ms, struct arena *arena, struct gate_judgement *ret)
 {
     const struct judgement_case c = {p, l, e, now_unix_ms};
-    *ret = (struct gate_judgement){.deadline_unix_ms = ABSENT_I64};
+    *ret = (struct gate_judgement){.deadline_unix_ms = ABSENT_I64, .rows_needed = ABSENT_I64};
     if (!e->status || strcmp(e->status, "evaluated") != 0) {
         ret->verdict = "reject";
         ret->reason = arena_printf(arena, "rejected, the model could not be evaluated: %s",
@@ -117,7 +157,7 @@ void gate_judge(const struct pipeline *p, const struct line *l, const struct mod
     struct tally t = {0};
     for (size_t i = 0; i < p->n_rules; i++)
         gate__rule(&c, &p->rules[i], &t, arena);
-    conclude(p, e, &t, now_unix_ms, arena, ret);
+    conclude(&c, &t, arena, ret);
     ret->rules =
         (struct rule_result_list){arena_memdup(arena, t.items, t.n * sizeof(*t.items)), t.n};
     free_ptr(&t.items);

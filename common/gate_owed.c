@@ -2,14 +2,14 @@
  * (the champion changed: evaluate again), commands, and waits whose deadline has come. */
 #include <string.h>
 
-#include "common/gate.h"
+#include "common/gate_internal.h"
 
-static bool is(const char *a, const char *b)
+bool gate__is(const char *a, const char *b)
 {
-    return a && strcmp(a, b) == 0;
+    return a && b && strcmp(a, b) == 0;
 }
 
-static int64_t champion_generation(const struct line *l)
+int64_t gate__champion(const struct line *l)
 {
     const struct route *r = line_champion(l);
     return r ? r->generation : 0;
@@ -18,7 +18,7 @@ static int64_t champion_generation(const struct line *l)
 static bool was_refused(const struct line *l, const struct event *decision)
 {
     const struct event *answer = line_answer(l, RECORD_DEPLOYMENT_CHANGED, decision->id);
-    return answer && is(EV_REC(answer, deployment_changed)->kind, "refused");
+    return answer && gate__is(EV_REC(answer, deployment_changed)->kind, "refused");
 }
 
 /* The decision that settled a run: a promotion that deploy did not refuse, a rejection, or
@@ -29,10 +29,10 @@ static const struct event *final_decision(const struct line *l, const char *run)
     for (size_t i = list->n; i > 0; i--) {
         const struct event *ev = list->items[i - 1];
         const struct gate_decided *d = ev->rec;
-        if (!is(d->run, run ? run : ""))
+        if (!gate__is(d->run, run ? run : ""))
             continue;
-        if (is(d->verdict, "reject") || is(d->verdict, "inconclusive") ||
-            (is(d->verdict, "promote") && !was_refused(l, ev)))
+        if (gate__is(d->verdict, "reject") || gate__is(d->verdict, "inconclusive") ||
+            (gate__is(d->verdict, "promote") && !was_refused(l, ev)))
             return ev;
     }
     return NULL;
@@ -46,13 +46,14 @@ static const struct event *open_wait(const struct line *l, const char *target)
     for (size_t i = list->n; i > 0; i--) {
         const struct event *ev = list->items[i - 1];
         const struct gate_decided *d = ev->rec;
-        if (!is(d->verdict, "wait") ||
-            (target && !is(target, ev->id) && !is(d->run, target) && !is(d->model, target)))
+        if (!gate__is(d->verdict, "wait") ||
+            (target && !gate__is(target, ev->id) && !gate__is(d->run, target) &&
+             !gate__is(d->model, target)))
             continue;
         bool is_open = true;
         for (size_t k = i; k < list->n; k++) /* anything decided later on this run ends the wait */
-            is_open =
-                is_open && !is(EV_REC(list->items[k], gate_decided)->run, d->run ? d->run : "");
+            is_open = is_open &&
+                      !gate__is(EV_REC(list->items[k], gate_decided)->run, d->run ? d->run : "");
         if (is_open)
             return ev;
     }
@@ -76,14 +77,14 @@ static void answer_evaluation(const struct line *l, const struct event *ev, stru
                               struct gate_owed *ret)
 {
     const struct model_evaluated *e = ev->rec;
-    int64_t now_generation = champion_generation(l);
+    int64_t now_generation = gate__champion(l);
     ret->evaluation = ev;
     ret->kind = GATE_DECIDE;
     ret->decision = from_evaluation(ev);
     if (final_decision(l, e->run)) {
         ret->decision.verdict = "already";
         ret->decision.reason = "this run was decided before";
-    } else if (is(e->status, "evaluated") && e->against != now_generation) {
+    } else if (gate__is(e->status, "evaluated") && e->against != now_generation) {
         ret->decision.verdict = "again";
         ret->decision.reason = arena_printf(arena,
                                             "compared with generation %lld, but generation "
@@ -143,20 +144,24 @@ static void decide_waiting(const struct line *l, const struct operator_commanded
         return;
     }
     const struct gate_decided *w = wait->rec;
+    if (gate__is(w->waits_for, "rows") && gate__is(c->command, "approve")) {
+        refuse(ret, c, "it waits for more rows, not for a person; force promotes past the gate");
+        return;
+    }
     ret->decision = *w;
     ret->decision.by = c->by ? c->by : "operator";
     ret->decision.deadline_unix_ms = ABSENT_I64;
     const char *why = c->reason && c->reason[0] ? arena_printf(arena, ": %s", c->reason) : "";
-    if (is(c->command, "reject")) {
+    if (gate__is(c->command, "reject")) {
         ret->decision.verdict = "reject";
         ret->decision.reason = arena_printf(arena, "rejected by %s%s", ret->decision.by, why);
-    } else if (w->against != champion_generation(l)) {
+    } else if (w->against != gate__champion(l)) {
         ret->decision.verdict = "again";
-        ret->decision.reason = arena_printf(arena,
-                                            "approved by %s, but generation %lld serves now and it "
-                                            "was compared with %lld: to be evaluated again",
-                                            ret->decision.by, (long long)champion_generation(l),
-                                            (long long)w->against);
+        ret->decision.reason =
+            arena_printf(arena,
+                         "approved by %s, but generation %lld serves now and it "
+                         "was compared with %lld: to be evaluated again",
+                         ret->decision.by, (long long)gate__champion(l), (long long)w->against);
     } else {
         ret->decision.verdict = "promote";
         ret->decision.reason = arena_printf(arena, "approved by %s%s", ret->decision.by, why);
@@ -170,11 +175,12 @@ static void force(const struct line *l, const struct operator_commanded *c, stru
     const struct event_list *list = &l->ev[RECORD_MODEL_EVALUATED];
     for (size_t i = list->n; i > 0; i--) {
         const struct model_evaluated *e = EV_REC(list->items[i - 1], model_evaluated);
-        if (!e->model || (c->target && !is(c->target, e->model) && !is(c->target, e->run)))
+        if (!e->model ||
+            (c->target && !gate__is(c->target, e->model) && !gate__is(c->target, e->run)))
             continue;
         ret->decision = from_evaluation(list->items[i - 1]);
         ret->decision.verdict = "promote";
-        ret->decision.against = champion_generation(l);
+        ret->decision.against = gate__champion(l);
         ret->decision.by = c->by ? c->by : "operator";
         ret->decision.reason =
             arena_printf(arena, "FORCED by %s past the gate%s%s", ret->decision.by,
@@ -191,30 +197,10 @@ static void answer_command(const struct line *l, const struct event *ev, struct 
     ret->kind = GATE_DECIDE;
     if (has_moved(l, c, arena, ret))
         return;
-    if (is(c->command, "force"))
+    if (gate__is(c->command, "force"))
         force(l, c, arena, ret);
     else
         decide_waiting(l, c, arena, ret);
-}
-
-static void answer_deadline(const struct event *wait, int64_t now_unix_ms, struct arena *arena,
-                            struct gate_owed *ret)
-{
-    const struct gate_decided *w = wait->rec;
-    if (w->deadline_unix_ms == ABSENT_I64)
-        return;
-    if (now_unix_ms < w->deadline_unix_ms) {
-        ret->wake_unix_ms = w->deadline_unix_ms;
-        return;
-    }
-    ret->kind = GATE_DECIDE;
-    ret->about = "expired";
-    ret->decision = *w;
-    ret->decision.verdict = "reject";
-    ret->decision.deadline_unix_ms = ABSENT_I64;
-    ret->decision.by = "policy";
-    ret->decision.reason =
-        arena_printf(arena, "nobody approved it in time (%s)", w->reason ? w->reason : "");
 }
 
 void gate_answer(const struct line *l, const struct event *cause, int64_t now_unix_ms,
@@ -228,7 +214,7 @@ void gate_answer(const struct line *l, const struct event *cause, int64_t now_un
     else if (cause->type == RECORD_DEPLOYMENT_CHANGED)
         answer_refusal(l, cause, arena, ret);
     else if (cause->type == RECORD_GATE_DECIDED)
-        answer_deadline(cause, now_unix_ms, arena, ret);
+        gate__answer_wait(l, cause, now_unix_ms, arena, ret);
     if (ret->kind == GATE_OWES_NOTHING)
         ret->cause = NULL;
 }
@@ -270,16 +256,29 @@ void gate_complete(const struct line *l, const struct pipeline *p, int64_t now_u
         d->reason = j.reason;
         d->rules = j.rules;
         d->deadline_unix_ms = j.deadline_unix_ms;
+        d->waits_for = j.waits_for;
+        d->then = j.then;
+        d->rows_needed = j.rows_needed;
+    } else if (owed->kind == GATE_WEIGH) {
+        gate__weigh(l, p, now_unix_ms, arena, owed);
     }
+    if (!gate__is(d->verdict, "wait")) {
+        d->waits_for = d->then = NULL;
+        d->rows_needed = d->deadline_unix_ms = ABSENT_I64;
+    }
+    d->snapshots = (struct string_list){0};
+    if (gate__is(d->verdict, "again"))
+        d->snapshots = gate__later_snapshots(l, d->run, arena);
     d->line = l->key;
     d->base = l->decisions_base;
     d->decided_unix_ms = now_unix_ms;
     d->judge = GATE_JUDGE_VERSION;
     d->evaluations_read = (int64_t)l->ev[RECORD_MODEL_EVALUATED].n;
+    d->snapshots_read = (int64_t)l->ev[RECORD_DATASET_INGESTED].n;
     d->deployments_read = (int64_t)l->ev[RECORD_DEPLOYMENT_CHANGED].n;
     owed->about =
         arena_printf(arena, "%s %lld", owed->about ? owed->about : "decided", (long long)d->base);
-    if (is(d->verdict, "refused")) /* in no chain, so no base to go stale */
+    if (gate__is(d->verdict, "refused")) /* in no chain, so no base to go stale */
         owed->about = "refused";
 }
 
@@ -290,9 +289,9 @@ bool gate_is_answered(const struct line *l, const struct event *ev)
         is_mine = true;
     else if (ev->type == RECORD_OPERATOR_COMMANDED) {
         const char *c = EV_REC(ev, operator_commanded)->command;
-        is_mine = is(c, "approve") || is(c, "reject") || is(c, "force");
+        is_mine = gate__is(c, "approve") || gate__is(c, "reject") || gate__is(c, "force");
     } else if (ev->type == RECORD_DEPLOYMENT_CHANGED &&
-               is(EV_REC(ev, deployment_changed)->kind, "refused")) {
+               gate__is(EV_REC(ev, deployment_changed)->kind, "refused")) {
         /* only a refused decision, and only the answer that counts */
         is_mine = line_find(l, RECORD_GATE_DECIDED, ev->cause) &&
                   line_answer(l, RECORD_DEPLOYMENT_CHANGED, ev->cause) == ev;

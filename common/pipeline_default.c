@@ -132,7 +132,10 @@ static int64_t waits_ms(const struct pipeline *p)
 {
     int64_t ms = 0;
 
-    if (p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK)
+    if (p->inconclusive == INCONCLUSIVE_WAIT)
+        ms += p->wait_deadline_ms;
+    if (p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK ||
+        (p->inconclusive == INCONCLUSIVE_WAIT && p->wait_then == INCONCLUSIVE_ASK))
         ms += p->approval_deadline_ms;
     if (p->strategy == STRATEGY_CANARY)
         ms += p->interval_ms * (int64_t)(p->n_steps - 1);
@@ -239,7 +242,8 @@ static int check_plan(struct reader *rd)
     pipeline__duration_str(needed_ms, needed);
     return pipeline__fail_at(
         rd, "plan.run_deadline",
-        "a run may take %s by train.limits.wall%s%s: give it that long at least", needed,
+        "a run may take %s by train.limits.wall%s%s%s: give it that long at least", needed,
+        p->inconclusive == INCONCLUSIVE_WAIT ? ", the wait for more rows" : "",
         p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK
             ? ", the approval's deadline"
             : "",

@@ -34,16 +34,51 @@ static int read_approval(struct reader *rd, const struct yaml_node *n, void *tar
     return 0;
 }
 
-static const char *const inconclusives[] = {[INCONCLUSIVE_REJECT] = "reject",
-                                            [INCONCLUSIVE_PROMOTE] = "promote",
-                                            [INCONCLUSIVE_ASK] = "ask",
-                                            NULL};
+/* reject, promote, ask, or {wait: {rows: 500, deadline: 24h, then: ask}} */
+static int read_inconclusive(struct reader *rd, const struct yaml_node *n, void *target)
+{
+    static const char *const words[] = {[INCONCLUSIVE_REJECT] = "reject",
+                                        [INCONCLUSIVE_PROMOTE] = "promote",
+                                        [INCONCLUSIVE_ASK] = "ask",
+                                        NULL};
+    static const struct key word = {.kind = KEY_WORD, .offset = AT(inconclusive), .words = words};
+    static const struct key wait_keys[] = {
+        {.name = "rows",
+         .kind = KEY_INT,
+         .offset = AT(wait_rows),
+         .min = 1,
+         .max = 1e9,
+         .needed = "how many more test rows are waited for"},
+        {.name = "deadline",
+         .kind = KEY_DURATION,
+         .offset = AT(wait_deadline_ms),
+         .min = 1000,
+         .max = 30 * DAY_MS,
+         .needed = "until when they are waited for"},
+        {.name = "then", .kind = KEY_WORD, .offset = AT(wait_then), .words = words},
+        {0},
+    };
+    static const struct key keys[] = {
+        {.name = "wait",
+         .kind = KEY_MAP,
+         .keys = wait_keys,
+         .needed = "{rows: 500, deadline: 24h, then: ask}"},
+        {0},
+    };
+
+    if (n->kind == YAML_SCALAR)
+        return pipeline__value(rd, n, &word, target);
+    if (pipeline__map(rd, n, keys, target))
+        return -1;
+    ((struct pipeline *)target)->inconclusive = INCONCLUSIVE_WAIT;
+    return 0;
+}
 
 const struct key pipeline__gate_keys[] = {
     {.name = "min_rows", .kind = KEY_INT, .offset = AT(min_rows), .min = 1, .max = 1e9},
     {.name = "rules", .kind = KEY_CUSTOM, .read = pipeline__rules},
     {.name = "approval", .kind = KEY_CUSTOM, .read = read_approval},
-    {.name = "inconclusive", .kind = KEY_WORD, .offset = AT(inconclusive), .words = inconclusives},
+    {.name = "inconclusive", .kind = KEY_CUSTOM, .read = read_inconclusive},
     {0},
 };
 

@@ -178,6 +178,8 @@ static bool fold_inputs(struct gate_history *h, size_t i, const struct gate_deci
     int64_t evaluations = d->evaluations_read, deployments = d->deployments_read;
     bool is_there = true;
     if (h->kept[RECORD_GATE_DECIDED].folded > i ||
+        (d->snapshots_read != ABSENT_I64 &&
+         (int64_t)h->view->ev[RECORD_DATASET_INGESTED].n > d->snapshots_read) ||
         (evaluations != ABSENT_I64 &&
          (int64_t)h->view->ev[RECORD_MODEL_EVALUATED].n > evaluations) ||
         (deployments != ABSENT_I64 &&
@@ -187,11 +189,14 @@ static bool fold_inputs(struct gate_history *h, size_t i, const struct gate_deci
         fold_next(h, RECORD_GATE_DECIDED);
     fold_all(h, RECORD_OPERATOR_COMMANDED); /* these are looked up by their id alone */
     fold_all(h, RECORD_TRAINING_FINISHED);
-    fold_all(h, RECORD_DATASET_INGESTED);
+    if (d->snapshots_read == ABSENT_I64)
+        fold_all(h, RECORD_DATASET_INGESTED);
+    else
+        is_there = fold_counting(h, RECORD_DATASET_INGESTED, d->snapshots_read);
     if (evaluations == ABSENT_I64)
         fold_up_to(h, RECORD_MODEL_EVALUATED, d->evaluation);
     else
-        is_there = fold_counting(h, RECORD_MODEL_EVALUATED, evaluations);
+        is_there = fold_counting(h, RECORD_MODEL_EVALUATED, evaluations) && is_there;
     if (deployments == ABSENT_I64)
         fold_deployments_until(h, d->decided_unix_ms);
     else
@@ -314,11 +319,12 @@ static bool find_inputs(struct gate_history *h, size_t i, struct gate_again *ret
 /* Fields that a build did not write are none that it got wrong. */
 static void forget_what_was_not_written(const struct gate_decided *then, struct gate_decided *now)
 {
-    if (then->judge != 0)
+    if (then->judge > 1)
         return;
-    now->judge = 0;
+    now->judge = then->judge;
     now->evaluations_read = then->evaluations_read;
     now->deployments_read = then->deployments_read;
+    now->snapshots_read = then->snapshots_read;
 }
 
 void gate_history_again(struct gate_history *h, size_t i, const struct pipeline *try,

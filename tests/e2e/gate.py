@@ -110,11 +110,41 @@ def another_policy_says_what_it_would_have_done_and_what_that_was_worth():
     assert "never served, so no label says" in text and "1 added" in text, text
 
 
+# ---- waits -------------------------------------------------------------------------------------------------------------
+
+
+def what_is_unclear_waits_for_rows_and_is_compared_on_them():
+    gate_of = {"min_rows": 300, "inconclusive": {"wait": {"rows": 250, "deadline": "10m"}}, "rules": [{"metric": "logloss", "at_most": 0.6}]}
+    it.apply(pipeline("rows", gate=gate_of))
+    it.publish("rows", csv_of(rows_of(400, 9)))
+    waits = it.event("decisions", "rows", verdict="wait")["record"]
+    assert waits["waits_for"] == "rows" and waits["rows_needed"] == 250 and "100 rows are too few" in waits["reason"], waits
+    assert command("rows", "approve")["verdict"] == "refused"
+    later = it.publish("rows", csv_of(rows_of(1200, 10)))
+    again = it.event("decisions", "rows", verdict="again")["record"]
+    assert "300 more test rows" in again["reason"] and again["snapshots"] == [it.snapshot("rows", later)["snapshot"]], again
+    assert it.event("decisions", "rows", verdict="promote", run=waits["run"])["record"]["rules"][0]["verdict"] == "pass"
+    it.await_idle()
+    first, second = [e["record"] for e in it.events("evaluations", "rows")][:2]
+    assert (first["rows"], second["rows"]) == (100, 400) and first["run"] == second["run"], (first["rows"], second["rows"])
+    assert gate("replay", "rows")["holds"]
+
+
+def what_waits_for_rows_in_vain_ends_as_the_policy_says():
+    it.apply(pipeline("vain", gate={"min_rows": 300, "inconclusive": {"wait": {"rows": 250, "deadline": "1s"}}}))
+    event = it.publish("vain", csv_of(rows_of(400, 11)))
+    assert it.end_of("vain", it.snapshot("vain", event)["id"])["outcome"] == "inconclusive"
+    assert "0 of 250 more test rows came in time" in it.decisions("vain")[-1]["reason"]
+    assert gate("replay", "vain")["holds"]
+
+
 CASES = [
     every_decision_again_is_the_same_bytes,
     a_decision_that_does_not_follow_is_named,
     what_nobody_decided_is_said,
     another_policy_says_what_it_would_have_done_and_what_that_was_worth,
+    what_is_unclear_waits_for_rows_and_is_compared_on_them,
+    what_waits_for_rows_in_vain_ends_as_the_policy_says,
 ]
 
 

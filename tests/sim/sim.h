@@ -13,6 +13,7 @@
 
 enum {
     SIM_PARTITIONS_MAX = 3,
+    SIM_VARIANTS = 256, /* of the pipeline: a bit each, sim_pipeline_text */
     SIM_PROCS_MAX = 32,
     SIM_ITEMS_MAX = 96,
     SIM_TOPICS = RECORD_COUNT,

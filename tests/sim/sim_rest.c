@@ -6,6 +6,7 @@
 #include "agents/serve/serve_internal.h"
 #include "common/agent_internal.h"
 #include "common/bus.h"
+#include "common/gate.h"
 #include "tests/sim/sim_check.h"
 
 static bool is(const char *a, const char *b)
@@ -78,6 +79,16 @@ static void check_answered(const struct line *l, enum record r, const char *agen
                       l->key, agent);
 }
 
+/* Nothing waits for ever: at rest not even the latest time finds a wait that is open. */
+static void check_waits(const struct line *l)
+{
+    CLEANUP(arena_fini) struct arena arena = {0};
+    struct gate_owed owed;
+    gate_find_owed(l, INT64_MAX / 2, &arena, &owed);
+    if (owed.kind != GATE_OWES_NOTHING)
+        sim_wrong("line %s: gate still owes an end to %s", l->key, owed.cause->id);
+}
+
 static void check_line(const struct line *l)
 {
     static const struct {
@@ -101,6 +112,7 @@ static void check_line(const struct line *l)
     for (size_t i = 0; i < l->ev[RECORD_OPERATOR_COMMANDED].n; i++)
         check_command(l, l->ev[RECORD_OPERATOR_COMMANDED].items[i]);
     check_plans(l);
+    check_waits(l);
     if (l->in_flight)
         sim_wrong("line %s: run %s is still in flight", l->key, l->in_flight->id);
     if (l->deployment && !EV_REC(l->deployment, deployment_changed)->is_final)

@@ -91,7 +91,7 @@ void sim_plan_make(uint64_t seed, struct sim_plan *ret)
     *ret = (struct sim_plan){
         .seed = seed,
         .partitions = 1 + (int)rng_below(&r, SIM_PARTITIONS_MAX),
-        .variant = (int)rng_below(&r, 64),
+        .variant = (int)rng_below(&r, SIM_VARIANTS),
         .by_group = rng_below(&r, 2),
         .is_full = rng_below(&r, 10) == 0,
         .active_us = ACTIVE_S[rng_below(&r, ARRAY_LEN(ACTIVE_S))] * SIM_S,
@@ -143,6 +143,20 @@ void sim_plan_print(const struct sim_plan *p, FILE *to)
 
 /* ---- the pipeline ---- */
 
+/* What the first model of a line is compared on is too little for some: they wait for a second
+ * dataset, or until a deadline. */
+static const char *waits_for_rows(int variant)
+{
+    if (!(variant & 64))
+        return "  min_rows: 1\n";
+    if (variant & 4) /* approval has a deadline that a history sees */
+        return "  min_rows: 150\n  inconclusive: {wait: {rows: 100, deadline: 30s, then: ask}}\n";
+    return variant & 128
+               ? "  min_rows: 150\n  inconclusive: {wait: {rows: 100, deadline: 30s}}\n"
+               : "  min_rows: 150\n  inconclusive: {wait: {rows: 100, deadline: 30s, then: "
+                 "promote}}\n";
+}
+
 const char *sim_pipeline_text(int variant, int version, struct arena *arena)
 {
     return arena_printf(
@@ -153,7 +167,7 @@ const char *sim_pipeline_text(int variant, int version, struct arena *arena)
         "  cooldown: {after_promotion: %s, after_rejection: %s, after_failure: 0s}\n"
         "  budget: {runs_per_day: 1000}\n  max_hops: %d\n"
         "evaluate: {metrics: [logloss]}\n"
-        "gate:\n  min_rows: 1\n%s"
+        "gate:\n%s%s"
         "  rules: [{metric: logloss, no_worse_than: champion, by: 0}]\n"
         "deploy: %s\n"
         "monitor:\n  window: {predictions: 20}\n  lateness: 60s\n"
@@ -161,7 +175,7 @@ const char *sim_pipeline_text(int variant, int version, struct arena *arena)
         "  quality: {metric: logloss, at_most: 1}\n",
         version, variant & 16 ? ", segment: s" : "", variant & 1 ? "3s" : "0s",
         variant & 2 ? "20s" : "0s", variant & 2 ? "5s" : "0s", variant & 32 ? 20 : 200,
-        variant & 4 ? "  approval: {manual: {deadline: 60s}}\n" : "",
+        waits_for_rows(variant), variant & 4 ? "  approval: {manual: {deadline: 60s}}\n" : "",
         variant & 8 ? "{strategy: canary, steps: [30, 60, 100], interval: 10s, min_predictions: 2}"
                     : "{strategy: replace}");
 }

@@ -55,7 +55,7 @@ static void shrink_shape(struct sim_plan *p, enum sim_mutant mutant)
         if (p->instances[i] > 1)
             try_plan(p, &less, mutant);
     }
-    for (int bit = 1; bit < 64; bit *= 2) {
+    for (int bit = 1; bit < SIM_VARIANTS; bit *= 2) {
         less = *p;
         less.variant &= ~bit;
         less.lines = less.variant & 16 ? 2 : 1;

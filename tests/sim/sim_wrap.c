@@ -152,10 +152,11 @@ void __wrap_evaluation_run(struct evaluation *e)
         return;
     }
     double gain = lot(e->model) % 3 == 0 ? 0.1 : -0.1;
+    int64_t rows = 100 * (int64_t)e->snapshots.n; /* the test rows of each */
     struct evaluation_metric *m = arena_alloc(&e->arena, sizeof(*m));
     *m = (struct evaluation_metric){.metric = "logloss",
                                     .slice = "all",
-                                    .rows = 1000,
+                                    .rows = rows,
                                     .candidate = 0.5 + gain,
                                     .champion = e->champion ? 0.5 : NAN,
                                     .difference = e->champion ? gain : NAN,
@@ -170,7 +171,7 @@ void __wrap_evaluation_run(struct evaluation *e)
                                       .against = e->against,
                                       .champion = e->champion,
                                       .pipeline_sha256 = e->pipeline->sha256,
-                                      .rows = 1000,
+                                      .rows = rows,
                                       .confidence = 0.95,
                                       .metrics = {m, 1}};
 }

@@ -199,7 +199,7 @@ static void another_verdict_than_the_rules_give_is_told(void **state)
 
 static void write_as_before(struct gate_decided *d)
 {
-    d->evaluations_read = d->deployments_read = ABSENT_I64;
+    d->evaluations_read = d->deployments_read = d->snapshots_read = ABSENT_I64;
     d->judge = 0;
     d->reason = "in other words";
 }
@@ -233,6 +233,7 @@ static void what_is_gone_is_unknown_and_says_what(void **state)
                              .deadline_unix_ms = ABSENT_I64,
                              .evaluations_read = 1,
                              .deployments_read = 0,
+                             .snapshots_read = 0,
                              .judge = 1};
     struct event gone = {.id = "e0"};
     add(b, RECORD_GATE_DECIDED, &d, "d0", &gone, true);

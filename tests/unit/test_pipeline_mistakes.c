@@ -128,6 +128,18 @@ static const struct {
      "6: gate.rules[0]: slice 'a=': write COLUMN=VALUE"},
     {"gate: {rules: [{metric: auc, slice: '*', at_least: 0.5}]}\n",
      "6: gate.rules[0].slice: every slice of which columns? name them in evaluate.slices"},
+    {"gate: {inconclusive: hope}\n",
+     "6: gate.inconclusive: unknown value 'hope'; known: reject, promote, ask"},
+    {"gate: {inconclusive: {wait: {rows: 5}}}\n",
+     "6: gate.inconclusive.wait.deadline: missing: until when they are waited for"},
+    {"gate: {inconclusive: {wait: {deadline: 1h}}}\n",
+     "6: gate.inconclusive.wait.rows: missing: how many more test rows are waited for"},
+    {"gate: {inconclusive: {wait: {rows: 5, deadline: 1h, then: wait}}}\n",
+     "6: gate.inconclusive.wait.then: unknown value 'wait'; known: reject, promote, ask"},
+    {"plan: {run_deadline: 1h}\ngate: {inconclusive: {wait: {rows: 5, deadline: 2h}}}\n",
+     "6: plan.run_deadline: a run may take 2h10m by train.limits.wall, the wait for more rows: "
+     "give "
+     "it that long at least"},
     {"gate: {rules: []}\n", "6: gate.rules: must be a list of 1 to 64 rules"},
     {"contract: {columns: {a: {type: text}}}\n",
      "6: contract.columns.a.type: unknown value 'text'; known: float, int, category, date, bool, "

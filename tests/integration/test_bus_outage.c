@@ -118,9 +118,9 @@ static void what_was_sent_during_an_outage_is_delivered_once(void **state)
     assert_int_equal(f->a.connected, 1); /* the same cluster */
 }
 
-/* One message, so that one request is out: the mock appends a later batch although an earlier one was
- * refused, which a broker does not (OUT_OF_ORDER_SEQUENCE_NUMBER), and the client takes that for an
- * answer to both. */
+/* One message, so that one request is out: the mock appends a later batch although an earlier one
+ * was refused, which a broker does not (OUT_OF_ORDER_SEQUENCE_NUMBER), and the client takes that
+ * for an answer to both. */
 static void refused_batch_is_tried_again_in_silence(void **state)
 {
     struct fixture *f = *state;

@@ -46,6 +46,8 @@ void gate__tally(struct tally *t, const char *rule, const char *metric, const ch
 /* gate_rules.c: of one rule, a result for each slice that it is asked of. */
 void gate__rule(const struct judgement_case *c, const struct gate_rule *r, struct tally *t,
                 struct arena *arena);
+/* gate_ratchet.c: one result. */
+void gate__ratchet(const struct judgement_case *c, struct tally *t, struct arena *arena);
 /* gate_facts.c: NaN and *ret_why when the log does not say. */
 double gate__fact(const struct judgement_case *c, const char *name, const char **ret_why);
 

@@ -157,6 +157,8 @@ void gate_judge(const struct pipeline *p, const struct line *l, const struct mod
     struct tally t = {0};
     for (size_t i = 0; i < p->n_rules; i++)
         gate__rule(&c, &p->rules[i], &t, arena);
+    if (p->ratchet_metric)
+        gate__ratchet(&c, &t, arena);
     conclude(&c, &t, arena, ret);
     ret->rules =
         (struct rule_result_list){arena_memdup(arena, t.items, t.n * sizeof(*t.items)), t.n};

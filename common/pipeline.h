@@ -168,6 +168,11 @@ struct pipeline {
     int64_t wait_rows;           /* INCONCLUSIVE_WAIT: so many more test rows */
     int64_t wait_deadline_ms;    /* of a run, from its first wait on */
     enum inconclusive wait_then; /* when they have not come */
+    /* gate.ratchet: the steps of promotion after promotion may not add up to more than this below
+     * the best of them, within a time or so many generations; metric NULL: none */
+    const char *ratchet_metric;
+    double ratchet_by;
+    int64_t ratchet_window_ms, ratchet_generations; /* one of them is 0 */
 
     enum strategy strategy;
     const double *steps; /* shares in (0,1], rising, the last is 1 */

@@ -160,6 +160,8 @@ static void derive(struct reader *rd)
         if (p->rules[i].slice && strcmp(p->rules[i].slice, RULE_EVERY_SLICE) != 0)
             list_add(p, p->rules[i].slice, &p->slices, &p->n_slices);
     }
+    if (p->ratchet_metric)
+        list_add(p, p->ratchet_metric, &p->metrics, &p->n_metrics);
     if (p->strategy == STRATEGY_CANARY && !p->n_steps) {
         p->steps = default_steps;
         p->n_steps = ARRAY_LEN(default_steps);

@@ -74,11 +74,50 @@ static int read_inconclusive(struct reader *rd, const struct yaml_node *n, void 
     return 0;
 }
 
+static const struct key ratchet_keys[] = {
+    {.name = "metric",
+     .kind = KEY_TEXT,
+     .offset = AT(ratchet_metric),
+     .must = "be a metric",
+     .needed = "whose steps are added up"},
+    {.name = "by",
+     .kind = KEY_NUMBER,
+     .offset = AT(ratchet_by),
+     .min = 0,
+     .max = INFINITY,
+     .needed = "how much they may add up to"},
+    {.name = "window",
+     .kind = KEY_DURATION,
+     .offset = AT(ratchet_window_ms),
+     .min = 1000,
+     .max = 3650 * DAY_MS},
+    {.name = "generations",
+     .kind = KEY_INT,
+     .offset = AT(ratchet_generations),
+     .min = 1,
+     .max = PIPELINE_RATCHET_MAX},
+    {0},
+};
+
+/* gate.ratchet: {metric: auc, by: 0.02, window: 30d} or {..., generations: 20} */
+static int read_ratchet(struct reader *rd, const struct yaml_node *n, void *target)
+{
+    struct pipeline *p = target;
+
+    if (pipeline__map(rd, n, ratchet_keys, p))
+        return -1;
+    if (!p->ratchet_window_ms == !p->ratchet_generations)
+        return pipeline__fail(rd, n->line, "needs one of window (30d) and generations (20)");
+    p->ratchet_metric = pipeline__metric_name(rd, p->ratchet_metric);
+    return 0;
+}
+
 const struct key pipeline__gate_keys[] = {
     {.name = "min_rows", .kind = KEY_INT, .offset = AT(min_rows), .min = 1, .max = 1e9},
     {.name = "rules", .kind = KEY_CUSTOM, .read = pipeline__rules},
     {.name = "approval", .kind = KEY_CUSTOM, .read = read_approval},
     {.name = "inconclusive", .kind = KEY_CUSTOM, .read = read_inconclusive},
+    {.name = "ratchet", .kind = KEY_CUSTOM, .read = read_ratchet},
     {0},
 };
 
@@ -227,6 +266,8 @@ int pipeline__check_gate(struct reader *rd)
         if (pipeline__check_metric(rd, path, p->metrics[i]))
             return -1;
     }
+    if (p->ratchet_metric && pipeline__check_metric(rd, "gate.ratchet.metric", p->ratchet_metric))
+        return -1;
     if (pipeline__check_rules(rd) || check_slices(rd))
         return -1;
     return check_quality(rd);

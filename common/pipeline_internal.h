@@ -20,6 +20,7 @@
 #define PIPELINE_MAX_VALUES 64   /* of one search axis */
 #define PIPELINE_MAX_TRIALS 1000 /* each is a whole training */
 #define PIPELINE_MAX_RULES 64
+#define PIPELINE_RATCHET_MAX 1000 /* generations: each is looked up once for each evaluation */
 #define PIPELINE_MAX_METRICS 64   /* of evaluate.metrics: each is resampled on each slice */
 #define PIPELINE_MAX_SLICES 16    /* each value of each is evaluated with its own intervals */
 #define PIPELINE_MAX_CLASSES 1000 /* XGBoost fits one tree per class and round */

@@ -128,6 +128,14 @@ static const struct {
      "6: gate.rules[0]: slice 'a=': write COLUMN=VALUE"},
     {"gate: {rules: [{metric: auc, slice: '*', at_least: 0.5}]}\n",
      "6: gate.rules[0].slice: every slice of which columns? name them in evaluate.slices"},
+    {"gate: {ratchet: {metric: auc, by: 0.1}}\n",
+     "6: gate.ratchet: needs one of window (30d) and generations (20)"},
+    {"gate: {ratchet: {metric: auc, window: 30d}}\n",
+     "6: gate.ratchet.by: missing: how much they may add up to"},
+    {"gate: {ratchet: {metric: rmse, by: 1, window: 30d}}\n",
+     "6: gate.ratchet.metric: 'rmse' is no metric of a binary task; known: accuracy, "
+     "balanced_accuracy, precision, recall, f1, fbeta(2), mcc, auc, auc_pr, logloss, brier, ece, "
+     "cost, ndcg@10, map@10"},
     {"gate: {inconclusive: hope}\n",
      "6: gate.inconclusive: unknown value 'hope'; known: reject, promote, ask"},
     {"gate: {inconclusive: {wait: {rows: 5}}}\n",

@@ -156,7 +156,13 @@ const struct line *console_line(struct console *c, const char *key); /* NULL whe
 void console_each_line(struct console *c, void (*fn)(const struct line *l, void *ctx), void *ctx);
 void json_set_time(struct json *obj, const char *key, int64_t unix_us);
 
-/* ---- runs.c, explain.c, dead.c ---- */
+/* ---- runs.c, facts.c, trend.c, explain.c, dead.c ---- */
+struct runs_found;
+/* NULL when the fold does not know it. */
+struct json *console_run_json(struct console *c, const struct runs_found *found);
+void query_run(struct console *c, struct httpd_request *rq, const char *const *segs);
+void query_distance(struct console *c, struct httpd_request *rq, const char *const *segs);
+void query_trend(struct console *c, struct httpd_request *rq, const char *const *segs);
 void query_runs(struct console *c, struct httpd_request *rq, const char *const *segs);
 void query_models(struct console *c, struct httpd_request *rq, const char *const *segs);
 void query_explain(struct console *c, struct httpd_request *rq, const char *const *segs);

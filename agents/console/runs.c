@@ -242,18 +242,27 @@ static const struct event *find(const struct line *l, enum record r, const char 
     return id ? line_find(l, r, id) : NULL;
 }
 
-static void add_found(void *ctx, const struct runs_found *found)
+struct json *console_run_json(struct console *c, const struct runs_found *found)
 {
-    struct page *page = ctx;
-    const struct line *l = console_line(page->c, found->line);
+    const struct line *l = console_line(c, found->line);
     const struct event *plan = l ? line_plan(l, found->run) : NULL;
     if (!plan)
-        return;
+        return NULL;
     struct said said = {find(l, RECORD_MODEL_EVALUATED, found->evaluation),
                         find(l, RECORD_GATE_DECIDED, found->decision),
                         find(l, RECORD_DEPLOYMENT_CHANGED, found->change)};
-    struct json *j = json_add(page->list, run_said_json(l, plan, &said));
-    json_set_str(j, "cursor", found->cursor);
+    struct json *j = run_said_json(l, plan, &said);
+    json_set_str(j, "evaluation_event", found->evaluation);
+    json_set_str(j, "decision_event", found->decision);
+    return j;
+}
+
+static void add_found(void *ctx, const struct runs_found *found)
+{
+    struct page *page = ctx;
+    struct json *j = console_run_json(page->c, found);
+    if (j)
+        json_set_str(json_add(page->list, j), "cursor", found->cursor);
 }
 
 /* From the view; from the fold while the view cannot be written. */

@@ -37,6 +37,7 @@ extern const struct cli_command gc_commands[];      /* cmd_gc.c */
 extern const struct cli_command send_commands[];    /* cmd_send.c: what goes in */
 extern const struct cli_command command_commands[]; /* cmd_command.c: what operators ask for */
 extern const struct cli_command ask_commands[];     /* cmd_ask.c: what is known */
+extern const struct cli_command track_commands[];   /* cmd_track.c: what was tried */
 extern const struct cli_command verify_commands[];  /* cmd_verify.c */
 extern const struct cli_command gate_commands[];    /* cmd_gate.c: decided again */
 

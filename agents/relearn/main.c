@@ -25,10 +25,10 @@ static const struct cli_command OWN_COMMANDS[] = {
      .is_hidden = true},
     {0},
 };
-static const struct cli_command *const TABLES[] = {up_commands,   OWN_COMMANDS,     topics_commands,
-                                                   send_commands, command_commands, ask_commands,
-                                                   dead_commands, doctor_commands,  state_commands,
-                                                   gc_commands,   verify_commands,  gate_commands};
+static const struct cli_command *const TABLES[] = {
+    up_commands,  OWN_COMMANDS,    topics_commands, send_commands,   command_commands,
+    ask_commands, track_commands,  dead_commands,   doctor_commands, state_commands,
+    gc_commands,  verify_commands, gate_commands};
 
 static const struct cli_command *find(const char *name)
 {

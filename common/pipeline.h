@@ -34,7 +34,7 @@ enum inconclusive {
     INCONCLUSIVE_PROMOTE,
     INCONCLUSIVE_ASK,
     INCONCLUSIVE_WAIT /* for more rows, until a deadline; then one of the others */
-}; /* gate.inconclusive */
+};                    /* gate.inconclusive */
 /* What a snapshot keeps of each row beside features and label, for evaluation. */
 enum aside {
     ASIDE_WEIGHT = 0, /* how much the row counts */
@@ -86,6 +86,15 @@ struct gate_rule {
     const char *baseline;    /* champion, best, last_good, naive, last_value, golden; NULL: none */
     enum severity severity;
     int line;
+};
+
+struct approver { /* gate.approval.manual.people */
+    const char *name, *role;
+};
+struct freeze { /* gate.freeze: nothing is promoted from then until then */
+    bool is_weekly;
+    int64_t from, to; /* unix ms; weekly: seconds since Monday 00:00 UTC */
+    const char *why;
 };
 
 struct answer_cost { /* evaluate.cost.matrix: what an answer costs on a row of class `label` */
@@ -152,6 +161,7 @@ struct pipeline {
     size_t n_slices;
     const char *asides[ASIDE_COUNT]; /* columns kept beside the features; NULL: none */
     const struct cost *cost;         /* NULL: none */
+    const char *golden;              /* digest of a snapshot; NULL: none is pinned */
     double confidence;
     enum interval_kind interval;
     enum correction correction;
@@ -164,6 +174,12 @@ struct pipeline {
     size_t n_rules;
     enum approval approval;
     int64_t approval_deadline_ms;
+    const struct approver *approvers; /* who may approve; none: anybody */
+    size_t n_approvers;
+    int64_t approvals;           /* of so many different people */
+    int64_t approval_expires_ms; /* the first of two counts so long; 0: until the deadline */
+    const struct freeze *freezes;
+    size_t n_freezes;
     enum inconclusive inconclusive;
     int64_t wait_rows;           /* INCONCLUSIVE_WAIT: so many more test rows */
     int64_t wait_deadline_ms;    /* of a run, from its first wait on */
@@ -211,6 +227,9 @@ const char *severity_str(enum severity s);
 const char *column_type_str(enum column_type t);
 /* The rule in words: "auc no worse than champion by 0.005", "logloss on each period ...". */
 void gate_rule_str(const struct gate_rule *r, struct buf *out);
+/* When the window that is open now ends; 0: it is not open. */
+int64_t freeze_end_ms(const struct freeze *f, int64_t now_unix_ms);
+int64_t freeze_length_ms(const struct freeze *f);
 /* Facts that a rule may be about, NULL-terminated. */
 const char *const *gate_fact_names(void);
 

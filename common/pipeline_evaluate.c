@@ -1,6 +1,7 @@
 /* evaluate: what is measured, on which rows they count how much, and what wrong answers cost. */
 #include <math.h>
 
+#include "common/digest.h"
 #include "common/metrics.h"
 #include "common/pipeline_internal.h"
 
@@ -130,6 +131,12 @@ static int read_cost(struct reader *rd, const struct yaml_node *n, void *target)
     return 0;
 }
 
+static bool is_digest(const char *text)
+{
+    return strlen(text) == DIGEST_HEX_SIZE - 1 &&
+           strspn(text, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+}
+
 static const char
     *const intervals[] = {[INTERVALS_AUTO] = "auto",
                           [INTERVALS_BOOTSTRAP] = "bootstrap",
@@ -158,6 +165,11 @@ const struct key pipeline__evaluate_keys[] = {
      .offset = AT(asides[ASIDE_CLUSTER]),
      .must = "be the name of a column"},
     {.name = "cost", .kind = KEY_CUSTOM, .read = read_cost},
+    {.name = "golden",
+     .kind = KEY_TEXT,
+     .offset = AT(golden),
+     .is_valid = is_digest,
+     .must = "be a snapshot's digest, 64 lower-case hex digits"},
     {.name = "interval", .kind = KEY_WORD, .offset = AT(interval), .words = intervals},
     {.name = "correction", .kind = KEY_WORD, .offset = AT(correction), .words = corrections},
     {.name = "sequential", .kind = KEY_WORD, .offset = AT(sequential), .words = sequentials},

@@ -113,12 +113,6 @@ static double *answer_last(const struct comparison *c, const struct naive *naive
 
 /* ---- beside the candidate ---- */
 
-struct baseline {
-    const char *name;
-    const double *p; /* NULL: `why` */
-    const char *why;
-};
-
 static bool wants_interval(const struct pipeline *p, const char *name)
 {
     for (size_t i = 0; i < p->n_rules; i++)
@@ -159,6 +153,7 @@ static struct evaluation_baseline entry(const struct comparison *c, const struct
                                         struct arena *arena)
 {
     struct evaluation_baseline e = {.name = b->name,
+                                    .model = b->model,
                                     .metric = arena_strdup(arena, c->pipeline->metrics[i]),
                                     .rows = (int64_t)c->rows->rows,
                                     .candidate = found->b,
@@ -179,8 +174,8 @@ static struct evaluation_baseline entry(const struct comparison *c, const struct
     return e;
 }
 
-static void append(const struct comparison *c, const struct baseline *b, int64_t comparisons,
-                   struct arena *arena, struct evaluation_baseline_list *list)
+void baselines_append(const struct comparison *c, const struct baseline *b, int64_t comparisons,
+                      struct arena *arena, struct evaluation_baseline_list *list)
 {
     size_t n = c->pipeline->n_metrics;
     struct evaluation_baseline *items = arena_alloc(arena, (list->n + n) * sizeof(*items));
@@ -203,9 +198,11 @@ void baselines_compare(const struct comparison *c, const struct naive *naive, st
     CLEANUP_FREE double *constant = naive->why ? NULL : answer_naive(c, naive);
     CLEANUP_FREE double *last = NULL;
 
-    append(c, &(struct baseline){"naive", constant, naive->why}, comparisons, arena, ret);
+    baselines_append(c, &(struct baseline){.name = "naive", .p = constant, .why = naive->why},
+                     comparisons, arena, ret);
     if (!c->pipeline->time && c->pipeline->split_by != SPLIT_ORDER)
         return; /* the rows may have no order */
     last = naive->why ? NULL : answer_last(c, naive);
-    append(c, &(struct baseline){"last_value", last, naive->why}, comparisons, arena, ret);
+    baselines_append(c, &(struct baseline){.name = "last_value", .p = last, .why = naive->why},
+                     comparisons, arena, ret);
 }

@@ -17,8 +17,16 @@ void naive_learn(const struct artifacts *a, const struct model *m, struct arena 
                  struct naive *ret);
 void naive_fini(struct naive *n);
 
-/* Appends each metric of the candidate beside these on all rows.  An interval only where a rule of
- * the pipeline asks for one, of a level corrected for so many comparisons.  Pure. */
+struct baseline {
+    const char *name, *model; /* model: digest; NULL: no trained one */
+    const double *p;          /* on the comparison's rows, in the candidate's shape; NULL: `why` */
+    const char *why;
+};
+/* Appends each metric of the candidate beside it on all rows.  An interval only where a rule of the
+ * pipeline asks for one, of a level corrected for so many comparisons.  Pure. */
+void baselines_append(const struct comparison *c, const struct baseline *b, int64_t comparisons,
+                      struct arena *arena, struct evaluation_baseline_list *list);
+/* The same of what needs no model. */
 void baselines_compare(const struct comparison *c, const struct naive *naive, struct arena *arena,
                        int64_t comparisons, struct evaluation_baseline_list *ret);
 

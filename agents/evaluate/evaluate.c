@@ -136,6 +136,15 @@ static struct string_list snapshots_of(const struct training_finished *f, const 
     return list;
 }
 
+static struct string_list past_of(const struct evaluate_owed *owed, struct arena *arena)
+{
+    const char **items = arena_alloc(arena, (owed->n_past + 1) * sizeof(*items));
+
+    for (size_t i = 0; i < owed->n_past; i++)
+        items[i] = arena_strdup(arena, owed->past[i]);
+    return (struct string_list){items, owed->n_past};
+}
+
 static int start(struct agent *a, struct unit *u, const struct evaluate_owed *owed, struct err *err)
 {
     const struct training_finished *f = EV_REC(owed->model, training_finished);
@@ -160,6 +169,7 @@ static int start(struct agent *a, struct unit *u, const struct evaluate_owed *ow
     w->e.snapshots = snapshots_of(f, owed->cause, mem);
     w->e.against = owed->against;
     w->e.attempt = owed->attempt;
+    w->e.past = past_of(owed, mem);
     w->e.champion = arena_strdup(mem, owed->champion);
     self_of(u)->item = w;
     if (!p || !f->run || !f->model) {

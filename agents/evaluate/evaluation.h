@@ -15,6 +15,7 @@ struct evaluation {
     int64_t against;              /* generation of the champion; 0: none */
     const char *champion;         /* its model; NULL: none */
     int64_t attempt;              /* against it, from 1 */
+    struct string_list past; /* models that served before, newest first; for best and last_good */
     /* out */
     struct model_evaluated rec;
     int rc; /* -1: `err` says why there is no rec */

@@ -66,6 +66,44 @@ static int64_t attempt_of(const struct line *l, int64_t against, const char *run
     return n;
 }
 
+static const char *champion_of(const struct deployment_changed *d)
+{
+    for (size_t i = 0; i < d->routes.n; i++)
+        if (is(d->routes.items[i].role, "champion"))
+            return d->routes.items[i].model;
+    return NULL;
+}
+
+static bool is_listed(const char *const *list, size_t n, const char *word)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is(list[i], word))
+            return true;
+    return false;
+}
+
+/* From the newest deployment back: what each left in service, and what it rolled away. */
+static void find_past(const struct line *l, struct evaluate_owed *ret)
+{
+    const struct event_list *list = &l->ev[RECORD_DEPLOYMENT_CHANGED];
+    const char **bad = xcalloc(list->n + 1, sizeof(*bad));
+    size_t n_bad = 0;
+
+    for (size_t i = list->n; i-- > 0 && ret->n_past < EVALUATE_PAST_MODELS;) {
+        const struct deployment_changed *d = EV_REC(list->items[i], deployment_changed);
+        const char *model = champion_of(d), *before = NULL;
+
+        if (i > 0)
+            before = champion_of(EV_REC(list->items[i - 1], deployment_changed));
+        if (is(d->action, "rollback") && before && !is(before, model))
+            bad[n_bad++] = before;
+        if (model && !is(model, ret->champion) && !is_listed(ret->past, ret->n_past, model) &&
+            !is_listed(bad, n_bad, model))
+            ret->past[ret->n_past++] = model;
+    }
+    free(bad);
+}
+
 void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret)
 {
     const struct route *champion = line_champion(l);
@@ -82,5 +120,6 @@ void evaluate_find_owed(const struct line *l, struct evaluate_owed *ret)
     }
     ret->against = champion ? champion->generation : 0;
     ret->champion = champion ? champion->model : NULL;
+    find_past(l, ret);
     ret->attempt = attempt_of(l, ret->against, EV_REC(ret->model, training_finished)->run);
 }

@@ -209,6 +209,40 @@ static void attempts_against_one_champion_are_counted(void **state)
     assert_int_equal(owed.attempt, 1);
 }
 
+static void deployed(struct line *l, const char *action, int64_t generation, const char *digest)
+{
+    const struct route route = {
+        .generation = generation, .model = digest, .role = "champion", .weight = 1};
+    const struct deployment_changed d = {.line = "p",
+                                         .kind = "changed",
+                                         .base = l->deployments_base,
+                                         .generation = generation,
+                                         .action = action,
+                                         .routes = {&route, 1}};
+    char about[16];
+
+    snprintf(about, sizeof(about), "g%d", (int)generation);
+    assert_non_null(fold(l, RECORD_DEPLOYMENT_CHANGED, &d, NULL, about));
+}
+
+static void models_that_served_are_known_but_those_rolled_back(void **state)
+{
+    struct line *l = *state;
+    struct evaluate_owed owed;
+
+    deployed(l, "replace", 1, "one");
+    deployed(l, "replace", 2, "two");
+    deployed(l, "replace", 3, "three");
+    deployed(l, "rollback", 4, "two"); /* from three */
+    deployed(l, "replace", 5, "five");
+    model(l, "r", "candidate");
+    evaluate_find_owed(l, &owed);
+    assert_string_equal(owed.champion, "five");
+    assert_int_equal(owed.n_past, 2);
+    assert_string_equal(owed.past[0], "two");
+    assert_string_equal(owed.past[1], "one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +253,7 @@ int main(void)
         TEST(other_decisions_and_void_ones_ask_for_nothing),
         TEST(again_for_a_candidate_that_nobody_knows_asks_for_nothing),
         TEST(attempts_against_one_champion_are_counted),
+        TEST(models_that_served_are_known_but_those_rolled_back),
     };
 
     return cmocka_run_group_tests_name("evaluate_owed", tests, NULL, NULL);

@@ -282,7 +282,7 @@ static void rows_that_are_alike_by_nature_are_kept(void **state)
 
 /* ---- evaluations ---- */
 
-static struct pipeline *pipeline(enum task task)
+static struct pipeline *pipeline_with(enum task task, const char *more)
 {
     CLEANUP(buf_fini) struct buf yaml = {0};
     struct pipeline *p = NULL;
@@ -290,11 +290,16 @@ static struct pipeline *pipeline(enum task task)
 
     buf_addf(&yaml,
              "apiVersion: relearn/v1\nkind: Pipeline\nname: p\ndataset: {name: d, label: y}\ntask: "
-             "%s\nevaluate: {bootstrap_rounds: 50}",
-             task_str(task));
+             "%s\nevaluate: {bootstrap_rounds: 50%s",
+             task_str(task), more);
     if (pipeline_parse(buf_slice(&yaml), "p", &p, &err))
         fail_msg("%s", err.msg);
     return p;
+}
+
+static struct pipeline *pipeline(enum task task)
+{
+    return pipeline_with(task, "}");
 }
 
 static const struct evaluation_metric *metric_of(const struct evaluation *e, const char *name)
@@ -429,6 +434,70 @@ static void what_cannot_be_evaluated_is_said(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static const struct evaluation_baseline *beside(const struct evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->rec.baselines.n; i++)
+        if (strcmp(e->rec.baselines.items[i].name, name) == 0)
+            return &e->rec.baselines.items[i];
+    fail_msg("nothing is beside %s", name);
+    return NULL;
+}
+
+static void what_rules_name_is_measured_beside_the_champion(void **state)
+{
+    struct fixture *f = *state;
+    const char *digests[] = {put_snapshot(f, TASK_BINARY, 600, 1, 1000, NULL)},
+               *pinned[] = {put_snapshot(f, TASK_BINARY, 300, 2, 9000, NULL)};
+    const char *candidate = put_model(f, TASK_BINARY, digests, 1, 10),
+               *champion = put_model(f, TASK_BINARY, digests, 1, 2),
+               *better = put_model(f, TASK_BINARY, digests, 1, 40),
+               *past[] = {put_model(f, TASK_BINARY, digests, 1, 1), better};
+    CLEANUP(buf_fini) struct buf more = {0};
+    struct pipeline *p;
+    struct evaluation e;
+
+    buf_addf(&more,
+             ", metrics: [logloss], golden: %s}\ngate: {rules: ["
+             "{metric: logloss, better_than: golden}, {metric: logloss, better_than: best}, "
+             "{metric: logloss, better_than: last_good, by_interval: true}]}",
+             pinned[0]);
+    p = pipeline_with(TASK_BINARY, more.data);
+    e = evaluation(f, p, digests, 1, candidate, champion);
+    e.past = (struct string_list){past, 2};
+    evaluation_run(&e);
+    assert_int_equal(e.rc, 0);
+    assert_int_equal(beside(&e, "golden")->rows, 60);
+    assert_string_equal(beside(&e, "golden")->model, champion);
+    assert_true(isfinite(beside(&e, "golden")->difference));
+    assert_true(beside(&e, "golden")->candidate != metric_of(&e, "logloss")->candidate);
+    assert_string_equal(beside(&e, "last_good")->model, past[0]);
+    assert_true(beside(&e, "last_good")->candidate == metric_of(&e, "logloss")->candidate);
+    assert_true(beside(&e, "last_good")->high < 0); /* one tree against ten */
+    assert_string_equal(beside(&e, "best")->model, better);
+    assert_true(isnan(beside(&e, "best")->high)); /* its rule is by point */
+    evaluation_fini(&e);
+
+    e = evaluation(f, p, digests, 1, candidate, NULL); /* the first of its line */
+    evaluation_run(&e);
+    assert_int_equal(e.rc, 0);
+    assert_string_equal(beside(&e, "golden")->reason, "no model is in service");
+    assert_string_equal(beside(&e, "last_good")->reason, "no other model has served");
+    assert_string_equal(beside(&e, "best")->reason, "no model is in service, and none has been");
+    assert_true(isnan(beside(&e, "best")->value) && isfinite(beside(&e, "best")->candidate));
+    evaluation_fini(&e);
+
+    e = evaluation(f, p, digests, 1, candidate, champion);
+    past[0] = digests[0]; /* no model */
+    e.past = (struct string_list){past, 1};
+    evaluation_run(&e);
+    assert_int_equal(e.rc, 0);
+    assert_non_null(beside(&e, "last_good")->reason);
+    assert_true(isnan(beside(&e, "last_good")->difference));
+    assert_string_equal(beside(&e, "best")->model, champion);
+    evaluation_fini(&e);
+    pipeline_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +510,7 @@ int main(void)
         TEST(classes_are_matched_by_name),
         TEST(a_champion_of_another_task_is_no_baseline),
         TEST(what_cannot_be_evaluated_is_said),
+        TEST(what_rules_name_is_measured_beside_the_champion),
     };
 
     return cmocka_run_group_tests_name("evaluate_rows", tests, NULL, NULL);

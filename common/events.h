@@ -146,6 +146,7 @@ struct operator_commanded {
     int64_t to_generation; /* rollback to this one; ABSENT_I64: the one before */
     const char *by, *reason;
     int64_t commanded_unix_ms;
+    int64_t expires_unix_ms; /* approve, reject, force: refused from then on; ABSENT_I64: never */
 };
 
 struct snapshot_ref {
@@ -274,6 +275,14 @@ struct rule_result_list {
     const struct rule_result *items;
     size_t n;
 };
+struct gate_approval {              /* by a person, of a candidate that waits for it */
+    const char *by, *role, *reason; /* role "": anybody may */
+    int64_t approved_unix_ms;
+};
+struct gate_approval_list {
+    const struct gate_approval *items; /* oldest first */
+    size_t n;
+};
 /* key: line.  verdict: promote, reject, inconclusive (final: nothing is promoted), wait (for a
  * person, until deadline), again (champion changed: evaluate again), already (the run was decided
  * before), refused (a command that cannot be). */
@@ -293,13 +302,14 @@ struct gate_decided {
     /* The inputs, for who decides it again: with `base` decisions, the first so many events of the
      * line that counted (ABSENT_I64: not written down) */
     int64_t evaluations_read, deployments_read;
-    int64_t judge; /* version of the rules and their sentences; 0: before versions */
+    int64_t judge;          /* version of the rules and their sentences; 0: before versions */
     int64_t snapshots_read; /* another input */
-    /* wait: for what (approval, rows), and what happens at the deadline (reject, promote, ask);
-     * NULL: approval, reject */
+    /* wait: for what (approval, rows, freeze), and what happens at the deadline (reject, promote,
+     * ask); NULL: approval, reject */
     const char *waits_for, *then;
     int64_t rows_needed;          /* wait for rows: so many test rows more; else ABSENT_I64 */
     struct string_list snapshots; /* again: to be compared on these as well, oldest first */
+    struct gate_approval_list approvals;
 };
 
 struct route {

@@ -111,8 +111,15 @@ TABLE(drift_detected_table, "DriftDetected", drift_detected_fields);
 
 #define T struct operator_commanded
 static const struct field operator_commanded_fields[] = {
-    STR(line), STR(command), OPT_STR(target),         OPT_LONG(generation), OPT_LONG(to_generation),
-    STR(by),   STR(reason),  LONG(commanded_unix_ms),
+    STR(line),
+    STR(command),
+    OPT_STR(target),
+    OPT_LONG(generation),
+    OPT_LONG(to_generation),
+    STR(by),
+    STR(reason),
+    LONG(commanded_unix_ms),
+    OPT_LONG(expires_unix_ms),
 };
 TABLE(operator_commanded_table, "OperatorCommanded", operator_commanded_fields);
 #undef T
@@ -249,6 +256,16 @@ static const struct field rule_result_fields[] = {
 TABLE(rule_result_table, "RuleResult", rule_result_fields);
 #undef T
 
+#define T struct gate_approval
+static const struct field gate_approval_fields[] = {
+    STR(by),
+    STR(role),
+    STR(reason),
+    LONG(approved_unix_ms),
+};
+TABLE(gate_approval_table, "GateApproval", gate_approval_fields);
+#undef T
+
 #define T struct gate_decided
 static const struct field gate_decided_fields[] = {
     STR(line),
@@ -273,6 +290,7 @@ static const struct field gate_decided_fields[] = {
     OPT_STR(then),
     OPT_LONG(rows_needed),
     STRS(snapshots),
+    RECS(approvals, struct gate_approval, &gate_approval_table),
 };
 TABLE(gate_decided_table, "GateDecided", gate_decided_fields);
 #undef T

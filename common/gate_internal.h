@@ -35,6 +35,15 @@ void gate__answer_wait(const struct line *l, const struct event *wait, int64_t n
 /* GATE_WEIGH: what the policy makes of it. */
 void gate__weigh(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
                  struct arena *arena, struct gate_owed *owed);
+/* gate_people.c.  A promotion in a freeze window waits for its end. */
+void gate__hold(const struct pipeline *p, int64_t now_unix_ms, struct arena *arena,
+                struct gate_decided *d);
+/* GATE_WEIGH of an approval: who may, and how many; p NULL: anybody. */
+void gate__approve(const struct line *l, const struct pipeline *p, int64_t now_unix_ms,
+                   struct arena *arena, struct gate_owed *owed);
+/* Promoted, or to be evaluated again when another champion serves than it was compared with. */
+void gate__promote_if_compared(const struct line *l, struct arena *arena, struct gate_decided *d,
+                               const char *reason);
 /* Snapshots that came while the run waited for rows, oldest first. */
 struct string_list gate__later_snapshots(const struct line *l, const char *run,
                                          struct arena *arena);

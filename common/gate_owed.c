@@ -119,10 +119,14 @@ static void refuse(struct gate_owed *ret, const struct operator_commanded *c, co
         .verdict = "refused", .reason = reason, .by = c->by, .deadline_unix_ms = ABSENT_I64};
 }
 
-/* The operator looked at one state; what is asked for must not happen in another. */
-static bool has_moved(const struct line *l, const struct operator_commanded *c, struct arena *arena,
-                      struct gate_owed *ret)
+/* The operator looked at one state; what is asked for must not happen in another, or too late. */
+static bool has_moved(const struct line *l, const struct operator_commanded *c, int64_t now_unix_ms,
+                      struct arena *arena, struct gate_owed *ret)
 {
+    if (c->expires_unix_ms > 0 && now_unix_ms >= c->expires_unix_ms) {
+        refuse(ret, c, "the command has expired: it was to be done earlier or not at all");
+        return true;
+    }
     if (c->generation == ABSENT_I64 || c->generation == l->generation)
         return false;
     refuse(ret, c,
@@ -144,27 +148,21 @@ static void decide_waiting(const struct line *l, const struct operator_commanded
         return;
     }
     const struct gate_decided *w = wait->rec;
-    if (gate__is(w->waits_for, "rows") && gate__is(c->command, "approve")) {
-        refuse(ret, c, "it waits for more rows, not for a person; force promotes past the gate");
-        return;
-    }
     ret->decision = *w;
     ret->decision.by = c->by ? c->by : "operator";
-    ret->decision.deadline_unix_ms = ABSENT_I64;
-    const char *why = c->reason && c->reason[0] ? arena_printf(arena, ": %s", c->reason) : "";
+    ret->decision.deadline_unix_ms = w->deadline_unix_ms;
     if (gate__is(c->command, "reject")) {
+        const char *why = c->reason && c->reason[0] ? arena_printf(arena, ": %s", c->reason) : "";
         ret->decision.verdict = "reject";
         ret->decision.reason = arena_printf(arena, "rejected by %s%s", ret->decision.by, why);
-    } else if (w->against != gate__champion(l)) {
-        ret->decision.verdict = "again";
-        ret->decision.reason =
-            arena_printf(arena,
-                         "approved by %s, but generation %lld serves now and it "
-                         "was compared with %lld: to be evaluated again",
-                         ret->decision.by, (long long)gate__champion(l), (long long)w->against);
-    } else {
-        ret->decision.verdict = "promote";
-        ret->decision.reason = arena_printf(arena, "approved by %s%s", ret->decision.by, why);
+    } else if (gate__is(w->waits_for, "rows") || gate__is(w->waits_for, "freeze")) {
+        refuse(ret, c,
+               arena_printf(arena,
+                            "it waits for %s, not for a person; force promotes past the gate",
+                            gate__is(w->waits_for, "rows") ? "more rows" : "the end of a freeze"));
+    } else { /* who may, and how many, says the policy */
+        ret->kind = GATE_WEIGH;
+        ret->policy = w->pipeline_sha256;
     }
 }
 
@@ -190,12 +188,12 @@ static void force(const struct line *l, const struct operator_commanded *c, stru
     refuse(ret, c, "no evaluated model of this line has that digest or run");
 }
 
-static void answer_command(const struct line *l, const struct event *ev, struct arena *arena,
-                           struct gate_owed *ret)
+static void answer_command(const struct line *l, const struct event *ev, int64_t now_unix_ms,
+                           struct arena *arena, struct gate_owed *ret)
 {
     const struct operator_commanded *c = ev->rec;
     ret->kind = GATE_DECIDE;
-    if (has_moved(l, c, arena, ret))
+    if (has_moved(l, c, now_unix_ms, arena, ret))
         return;
     if (gate__is(c->command, "force"))
         force(l, c, arena, ret);
@@ -210,7 +208,7 @@ void gate_answer(const struct line *l, const struct event *cause, int64_t now_un
     if (cause->type == RECORD_MODEL_EVALUATED)
         answer_evaluation(l, cause, arena, ret);
     else if (cause->type == RECORD_OPERATOR_COMMANDED)
-        answer_command(l, cause, arena, ret);
+        answer_command(l, cause, now_unix_ms, arena, ret);
     else if (cause->type == RECORD_DEPLOYMENT_CHANGED)
         answer_refusal(l, cause, arena, ret);
     else if (cause->type == RECORD_GATE_DECIDED)
@@ -262,11 +260,16 @@ void gate_complete(const struct line *l, const struct pipeline *p, int64_t now_u
     } else if (owed->kind == GATE_WEIGH) {
         gate__weigh(l, p, now_unix_ms, arena, owed);
     }
+    if (p && owed->policy &&
+        gate__is(d->verdict, "promote")) /* what is forced needs no policy, and is not held */
+        gate__hold(p, now_unix_ms, arena, d);
     if (!gate__is(d->verdict, "wait")) {
         d->waits_for = d->then = NULL;
         d->rows_needed = d->deadline_unix_ms = ABSENT_I64;
     }
     d->snapshots = (struct string_list){0};
+    if (gate__is(d->verdict, "again")) /* an approval is of the comparison that was shown */
+        d->approvals = (struct gate_approval_list){0};
     if (gate__is(d->verdict, "again"))
         d->snapshots = gate__later_snapshots(l, d->run, arena);
     d->line = l->key;

@@ -111,15 +111,20 @@ void gate__answer_wait(const struct line *l, const struct event *wait, int64_t n
         answer_rows(l, w, now_unix_ms, arena, ret);
     else if (now_unix_ms < w->deadline_unix_ms)
         ret->wake_unix_ms = w->deadline_unix_ms;
-    else
+    else if (gate__is(w->waits_for, "freeze")) {
+        end_wait(ret, w, "promote", w->reason);
+        ret->decision.by = w->by; /* who approved it before */
+        ret->kind = GATE_WEIGH;
+        ret->policy = w->pipeline_sha256;
+    } else
         end_wait(ret, w, "reject",
                  arena_printf(arena, "nobody approved it in time (%s)", w->reason));
 }
 
 /* ---- what the policy has a say in ---- */
 
-static void promote_if_compared(const struct line *l, struct arena *arena, struct gate_decided *d,
-                                const char *reason)
+void gate__promote_if_compared(const struct line *l, struct arena *arena, struct gate_decided *d,
+                               const char *reason)
 {
     int64_t champion = gate__champion(l);
     d->verdict = d->against == champion ? "promote" : "again";
@@ -136,14 +141,18 @@ void gate__weigh(const struct line *l, const struct pipeline *p, int64_t now_uni
 {
     struct gate_decided *d = &owed->decision;
     const char *came = d->reason;
-    if (gate__is(d->then, "ask")) {
+    if (owed->cause->type == RECORD_OPERATOR_COMMANDED) {
+        gate__approve(l, p, now_unix_ms, arena, owed);
+    } else if (gate__is(d->waits_for, "freeze")) {
+        gate__promote_if_compared(l, arena, d, arena_printf(arena, "the freeze is over: %s", came));
+    } else if (gate__is(d->then, "ask")) {
         d->verdict = "wait";
         d->waits_for = "approval";
         d->then = "reject";
-        d->deadline_unix_ms = now_unix_ms + p->approval_deadline_ms;
+        d->deadline_unix_ms = now_unix_ms + (p ? p->approval_deadline_ms : 0);
         d->reason = arena_printf(arena, "waits for a person (approve or reject), %s", came);
     } else {
-        promote_if_compared(l, arena, d,
-                            arena_printf(arena, "promoted as gate.inconclusive says, %s", came));
+        gate__promote_if_compared(
+            l, arena, d, arena_printf(arena, "promoted as gate.inconclusive says, %s", came));
     }
 }

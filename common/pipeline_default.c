@@ -52,6 +52,7 @@ void pipeline__defaults(struct pipeline *p)
     p->min_rows = 100;
     p->approval = APPROVAL_AUTOMATIC;
     p->approval_deadline_ms = DAY_MS;
+    p->approvals = 1;
     p->inconclusive = INCONCLUSIVE_REJECT;
 
     p->strategy = STRATEGY_REPLACE;
@@ -132,6 +133,8 @@ static int64_t waits_ms(const struct pipeline *p)
 {
     int64_t ms = 0;
 
+    for (size_t i = 0; i < p->n_freezes; i++)
+        ms += freeze_length_ms(&p->freezes[i]); /* they may follow each other */
     if (p->inconclusive == INCONCLUSIVE_WAIT)
         ms += p->wait_deadline_ms;
     if (p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK ||
@@ -244,7 +247,8 @@ static int check_plan(struct reader *rd)
     pipeline__duration_str(needed_ms, needed);
     return pipeline__fail_at(
         rd, "plan.run_deadline",
-        "a run may take %s by train.limits.wall%s%s%s: give it that long at least", needed,
+        "a run may take %s by train.limits.wall%s%s%s%s: give it that long at least", needed,
+        p->n_freezes ? ", the windows of gate.freeze" : "",
         p->inconclusive == INCONCLUSIVE_WAIT ? ", the wait for more rows" : "",
         p->approval == APPROVAL_MANUAL || p->inconclusive == INCONCLUSIVE_ASK
             ? ", the approval's deadline"

@@ -7,7 +7,31 @@
 #define AT(member) offsetof(struct pipeline, member)
 #define DAY_MS 86400000.0
 
-/* automatic, manual, or {manual: {deadline: 24h}} */
+/* people: {ann: risk, bob: data}, names with their roles */
+static int read_people(struct reader *rd, const struct yaml_node *n, void *target)
+{
+    static const struct key role = {.kind = KEY_TEXT, .offset = offsetof(struct approver, role)};
+    struct pipeline *p = target;
+    struct approver *all;
+
+    if (n->kind != YAML_MAPPING || n->n < 1 || n->n > PIPELINE_MAX_APPROVERS)
+        return pipeline__fail(rd, n->line, "must be 1 to %d names with a role each: {ann: risk}",
+                              PIPELINE_MAX_APPROVERS);
+    all = arena_alloc(&p->arena, n->n * sizeof(*all));
+    for (size_t i = 0; i < n->n; i++) {
+        size_t mark = pipeline__enter(rd, n->keys[i]);
+
+        all[i] = (struct approver){.name = arena_strdup(&p->arena, n->keys[i])};
+        if (pipeline__value(rd, n->items[i], &role, &all[i]))
+            return -1;
+        pipeline__leave(rd, mark);
+    }
+    p->approvers = all;
+    p->n_approvers = n->n;
+    return 0;
+}
+
+/* automatic, manual, or {manual: {deadline: 24h, people: {ann: risk, bob: data}, approvals: 2}} */
 static int read_approval(struct reader *rd, const struct yaml_node *n, void *target)
 {
     static const char *const words[] = {
@@ -17,6 +41,13 @@ static int read_approval(struct reader *rd, const struct yaml_node *n, void *tar
         {.name = "deadline",
          .kind = KEY_DURATION,
          .offset = AT(approval_deadline_ms),
+         .min = 1000,
+         .max = 30 * DAY_MS},
+        {.name = "people", .kind = KEY_CUSTOM, .read = read_people},
+        {.name = "approvals", .kind = KEY_INT, .offset = AT(approvals), .min = 1, .max = 2},
+        {.name = "expires",
+         .kind = KEY_DURATION,
+         .offset = AT(approval_expires_ms),
          .min = 1000,
          .max = 30 * DAY_MS},
         {0},
@@ -30,7 +61,11 @@ static int read_approval(struct reader *rd, const struct yaml_node *n, void *tar
         return pipeline__value(rd, n, &word, target);
     if (pipeline__map(rd, n, keys, target))
         return -1;
-    ((struct pipeline *)target)->approval = APPROVAL_MANUAL;
+    struct pipeline *p = target;
+    p->approval = APPROVAL_MANUAL;
+    if (p->n_approvers && (int64_t)p->n_approvers < p->approvals)
+        return pipeline__fail(rd, n->line, "%lld approvals are asked of %zu people",
+                              (long long)p->approvals, p->n_approvers);
     return 0;
 }
 
@@ -118,6 +153,7 @@ const struct key pipeline__gate_keys[] = {
     {.name = "approval", .kind = KEY_CUSTOM, .read = read_approval},
     {.name = "inconclusive", .kind = KEY_CUSTOM, .read = read_inconclusive},
     {.name = "ratchet", .kind = KEY_CUSTOM, .read = read_ratchet},
+    {.name = "freeze", .kind = KEY_CUSTOM, .read = pipeline__freezes},
     {0},
 };
 

@@ -20,6 +20,8 @@
 #define PIPELINE_MAX_VALUES 64   /* of one search axis */
 #define PIPELINE_MAX_TRIALS 1000 /* each is a whole training */
 #define PIPELINE_MAX_RULES 64
+#define PIPELINE_MAX_FREEZES 64   /* each is looked at with each promotion */
+#define PIPELINE_MAX_APPROVERS 64 /* people that one can ask */
 #define PIPELINE_RATCHET_MAX 1000 /* generations: each is looked up once for each evaluation */
 #define PIPELINE_MAX_METRICS 64   /* of evaluate.metrics: each is resampled on each slice */
 #define PIPELINE_MAX_SLICES 16    /* each value of each is evaluated with its own intervals */
@@ -110,6 +112,7 @@ int pipeline__check(struct reader *rd);
 int pipeline__check_train(struct reader *rd);
 int pipeline__check_evaluate(struct reader *rd);
 int pipeline__check_gate(struct reader *rd);
+int pipeline__freezes(struct reader *rd, const struct yaml_node *n, void *target);
 int pipeline__rules(struct reader *rd, const struct yaml_node *n, void *target);
 int pipeline__check_rules(struct reader *rd);
 /* Is it a metric of this task?  A value that it can take?  `path` is what to change. */

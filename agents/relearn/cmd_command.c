@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "agents/relearn/cli.h"
+#include "common/clk.h"
 
 #define WAIT_OPTION                                                                                \
     {                                                                                              \
@@ -30,6 +31,12 @@ static const struct conf_option DECISION_OPTIONS[] = {
     REASON_OPTION,
     GENERATION_OPTION,
     {.name = "target", .meta = "ID", .help = "the decision, run or model; default: the newest"},
+    {.name = "expires",
+     .type = CONF_DURATION,
+     .meta = "TIME",
+     .help = "refused when the gate comes to it only after so long",
+     .min = 1000,
+     .max = 0x1p40},
     {0},
 };
 static const struct conf_option ROLLBACK_OPTIONS[] = {
@@ -76,6 +83,8 @@ static int on_decision(struct conf *conf, const char *word, const char *line, st
         json_set_int(j, "generation", conf_int(conf, "generation"));
     if (conf_str(conf, "target"))
         json_set_str(j, "target", conf_str(conf, "target"));
+    if (conf_is_set(conf, "expires"))
+        json_set_int(j, "expires_unix_ms", clk_unix_ms(&clk_system) + conf_int(conf, "expires"));
     return send_it(conf, j, err);
 }
 

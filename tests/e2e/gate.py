@@ -138,6 +138,37 @@ def what_waits_for_rows_in_vain_ends_as_the_policy_says():
     assert gate("replay", "vain")["holds"]
 
 
+# ---- people and freezes ------------------------------------------------------------------------------------------------
+
+
+def two_named_people_approve():
+    who = {"manual": {"deadline": "10m", "people": {"ann": "risk", "bob": "data"}, "approvals": 2}}
+    it.apply(pipeline("people", gate={"approval": who}))
+    event = it.publish("people", csv_of(rows_of(400, 12)))
+    it.event("decisions", "people", verdict="wait")
+    p = it.command("approve", "people", "--by", "eve", check=False)
+    assert p.returncode == 1 and "eve is not among those who may approve: ann (risk), bob (data)" in p.stdout + p.stderr, p
+    assert it.command("approve", "people", "--by", "ann", "--reason", "looked at it", "--expires", "1h").returncode == 0
+    assert it.state("people")["generation"] == 0
+    assert it.command("approve", "people", "--by", "bob", "--reason", "so did I").returncode == 0
+    assert it.end_of("people", it.snapshot("people", event)["id"])["outcome"] == "promoted"
+    last = it.decisions("people")[-1]
+    assert [(a["by"], a["role"], a["reason"]) for a in last["approvals"]] == [("ann", "risk", "looked at it"), ("bob", "data", "so did I")], last
+    assert gate("replay", "people")["holds"]
+
+
+def a_freeze_holds_and_force_goes_through():
+    it.apply(pipeline("frozen", gate={"freeze": [{"from": "mon 00:00", "to": "sun 23:59", "why": "nobody watches"},
+                                                 {"from": "sun 23:00", "to": "mon 01:00", "why": "nobody watches"}]}))
+    it.publish("frozen", csv_of(rows_of(400, 13)))
+    waits = it.event("decisions", "frozen", verdict="wait")["record"]
+    assert waits["waits_for"] == "freeze" and waits["then"] == "promote" and "nobody watches" in waits["reason"], waits
+    assert command("frozen", "approve")["verdict"] == "refused" and it.state("frozen")["generation"] == 0
+    assert command("frozen", "force", target=waits["run"], reason="incident 18")["verdict"] == "promote"
+    it.await_generation("frozen", 1)
+    assert gate("replay", "frozen")["holds"]
+
+
 CASES = [
     every_decision_again_is_the_same_bytes,
     a_decision_that_does_not_follow_is_named,
@@ -145,6 +176,8 @@ CASES = [
     another_policy_says_what_it_would_have_done_and_what_that_was_worth,
     what_is_unclear_waits_for_rows_and_is_compared_on_them,
     what_waits_for_rows_in_vain_ends_as_the_policy_says,
+    two_named_people_approve,
+    a_freeze_holds_and_force_goes_through,
 ]
 
 

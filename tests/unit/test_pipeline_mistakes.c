@@ -136,6 +136,26 @@ static const struct {
      "6: gate.ratchet.metric: 'rmse' is no metric of a binary task; known: accuracy, "
      "balanced_accuracy, precision, recall, f1, fbeta(2), mcc, auc, auc_pr, logloss, brier, ece, "
      "cost, ndcg@10, map@10"},
+    {"gate: {freeze: [{from: 2026-12-20, to: 2026-12-19, why: w}]}\n",
+     "6: gate.freeze[0]: to must be after from, by 60 days at most"},
+    {"gate: {freeze: [{from: 2026-12-20, to: 'fri 16:00', why: w}]}\n",
+     "6: gate.freeze[0]: from and to are both a time such as 2026-12-20 or 2026-12-20T16:00:00Z, "
+     "or "
+     "both a minute of the week such as 'fri 16:00' (UTC)"},
+    {"gate: {freeze: [{from: 'fri 16:00', to: 'fri 16:00', why: w}]}\n",
+     "6: gate.freeze[0]: from and to are the same minute"},
+    {"gate: {freeze: [{from: 'fri 16:00', to: 'fri 24:00', why: w}]}\n",
+     "6: gate.freeze[0]: from and to are both a time such as 2026-12-20 or 2026-12-20T16:00:00Z, "
+     "or "
+     "both a minute of the week such as 'fri 16:00' (UTC)"},
+    {"gate: {freeze: [{from: 2026-12-20, to: 2026-12-21}]}\n",
+     "6: gate.freeze[0].why: missing: for whom it holds up"},
+    {"gate: {approval: {manual: {people: {ann: risk}, approvals: 2}}}\n",
+     "6: gate.approval: 2 approvals are asked of 1 people"},
+    {"gate: {approval: {manual: {people: [ann]}}}\n",
+     "6: gate.approval.manual.people: must be 1 to 64 names with a role each: {ann: risk}"},
+    {"gate: {approval: {manual: {approvals: 3}}}\n",
+     "6: gate.approval.manual.approvals: must be a whole number from 1 to 2, not '3'"},
     {"gate: {inconclusive: hope}\n",
      "6: gate.inconclusive: unknown value 'hope'; known: reject, promote, ask"},
     {"gate: {inconclusive: {wait: {rows: 5}}}\n",

@@ -65,7 +65,8 @@ const char *sql_column(enum filter_column column)
     return NAMES[column];
 }
 
-void sql_field(struct sql *q, const struct filter_field *f)
+/* r.line and so on; of a metric or parameter what gives its value. */
+static void add_field(struct sql *q, const struct filter_field *f)
 {
     if (f->column != COLUMN_NONE) {
         buf_addf(&q->text, "r.%s", sql_column(f->column));
@@ -90,7 +91,7 @@ static void add_side(struct sql *q, const struct side *side)
     if (side->fixed)
         buf_add_str(&q->text, side->fixed);
     else
-        sql_field(q, side->field);
+        add_field(q, side->field);
 }
 
 /* The first characters are enough: from the text to the last that begins so. */

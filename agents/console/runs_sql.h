@@ -21,8 +21,6 @@ void sql_bind(struct sql *q, struct filter_value v); /* adds the value, and its 
 void sql_bind_number(struct sql *q, double v);
 /* The number of a name like "metric.auc"; 0 when no run has it. */
 int64_t sql_name(struct sql *q, const char *name);
-/* r.line and so on; of a metric or parameter what gives its value. */
-void sql_field(struct sql *q, const struct filter_field *f);
 const char *sql_column(enum filter_column column); /* "line" */
 /* A condition on r.  at_top: one of those that all must hold, where "unknown" is as good as no. */
 void sql_condition(struct sql *q, const struct filter *f, bool at_top);

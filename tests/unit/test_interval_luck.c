@@ -1,6 +1,7 @@
 /* A loop that retries until it passes will pass.  Ten thousand loops of twenty attempts each, by
  * the code that evaluates and the code that decides, with a fixed seed: how often does a candidate
- * that equals the champion get promoted, and how often one that is better? */
+ * that equals the champion get promoted, and how often one that is better?
+ * time-limit: 600 under a sanitizer, on a busy machine */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

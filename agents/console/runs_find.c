@@ -16,6 +16,7 @@
 #include "common/json.h"
 
 enum {
+    MANY_RUNS = 30000,                    /* at most for three tests or more */
     FEW_RUNS = 2000,                      /* found by their own index and sorted: 2 ms */
     PARTS_MAX = FILTER_MAX_TESTS * 2 + 1, /* that must all hold (`!=` is two), and the line */
 };
@@ -144,8 +145,8 @@ static int read_cursor(struct search *s, const char *text, struct err *err)
 
 /* ---- which index ---- */
 
-/* How many runs fit a part, FEW_RUNS at most; -1: it has no index. */
-static int64_t count_few(struct search *s, const struct filter *f)
+/* How many runs fit a part, `most` at most; -1: it has no index. */
+static int64_t count_fitting(struct search *s, const struct filter *f, int most)
 {
     struct sql *q = &s->q;
     bool row = false;
@@ -154,7 +155,7 @@ static int64_t count_few(struct search *s, const struct filter *f)
     buf_add_str(&q->text, "SELECT count(*) FROM (");
     if (!sql_source(q, f))
         return -1;
-    buf_addf(&q->text, " LIMIT %d)", FEW_RUNS);
+    buf_addf(&q->text, " LIMIT %d)", most);
     struct stmt *st = sql_ask(q);
     if (!st)
         return -1;
@@ -164,16 +165,50 @@ static int64_t count_few(struct search *s, const struct filter *f)
     return n;
 }
 
-static void choose(struct search *s)
+/* The part that the fewest runs fit, with fewer than `most`: how many; `most` when there is none.
+ */
+static int64_t find_least(struct search *s, int most, const struct filter **ret)
 {
-    int64_t least = FEW_RUNS;
+    int64_t least = most;
     for (size_t i = 0; i < s->n_parts && !s->q.has_failed; i++) {
-        int64_t n = count_few(s, s->parts[i]);
+        int64_t n = count_fitting(s, s->parts[i], most);
         if (n < 0 || n >= least)
             continue;
         least = n;
-        s->few = s->parts[i];
+        *ret = s->parts[i];
     }
+    return least;
+}
+
+static double count_all(struct search *s)
+{
+    struct stmt *st = NULL;
+    bool row = false;
+    if (store_prepare(s->q.st, "SELECT max(seq) FROM run", &st, s->q.err) ||
+        stmt_step(st, &row, s->q.err)) {
+        s->q.has_failed = true;
+        return 0;
+    }
+    double n = row ? (double)stmt_int(st, 0) : 0;
+    stmt_reset(st);
+    return n;
+}
+
+/* With three tests or more a walk may be long before a page is full: then more are found by one and
+ * sorted, if that looks like fewer rows than the walk, where each other test lets a quarter
+ * through. */
+static void choose(struct search *s)
+{
+    const struct filter *part = NULL;
+    double walk = (double)s->left;
+    if (find_least(s, FEW_RUNS, &s->few) < FEW_RUNS || s->n_parts < 3 || s->q.has_failed)
+        return;
+    double n = (double)find_least(s, MANY_RUNS, &part);
+    walk *= count_all(s) / n; /* if only this one had to fit */
+    for (size_t i = 1; i < s->n_parts && i < 8; i++)
+        walk *= 4;
+    if (part && n < walk)
+        s->few = part;
 }
 
 /* The index of (column, started) that a part with one value allows; NULL. */

@@ -1,4 +1,4 @@
-/* A view of many runs, asked: `runs FOLDER RUNS ROUNDS` fills a new view
+/* A view of many runs, asked: `runs FOLDER RUNS ROUNDS` fills a view, unless the folder has it,
  * and prints one line of JSON for each question: milliseconds of each round, of pages of 100 from
  * the first and, by cursor, of those that follow. */
 #include <inttypes.h>
@@ -41,6 +41,13 @@ static void fill(struct store *st, int64_t n)
 {
     struct err err = {0};
     struct rng r;
+    struct stmt *s = NULL;
+    bool row = false;
+    if (store_prepare(st, "SELECT 1 FROM run LIMIT 1", &s, &err) || stmt_step(s, &row, &err))
+        stop("look", &err);
+    stmt_reset(s);
+    if (row) /* it is there from before */
+        return;
     rng_seed(&r, 17);
     for (int64_t i = 0; i < n; i++) {
         struct sample_run_facts f = sample_runs_draw(&r, i);

@@ -146,8 +146,8 @@ static void judge_difference(const struct gate_rule *r, const struct compared *m
 
 static bool is_of_a_past(const char *baseline)
 {
-    return strcmp(baseline, CHAMPION) == 0 || strcmp(baseline, "best") == 0 ||
-           strcmp(baseline, "last_good") == 0;
+    return gate__is(baseline, CHAMPION) || gate__is(baseline, "best") ||
+           gate__is(baseline, "last_good");
 }
 
 static void judge_compared(const struct judgement_case *c, const struct gate_rule *r,

@@ -29,6 +29,10 @@ def learn(seed, n=400, bad=False):
     it.learn(LINE, LINE, write_csv(it.data / f"{seed}.csv", rows))
 
 
+def at_rest():
+    return it.state(LINE)["state"] == "at rest" and all(r["state"] in ("promoted", "rejected", "rolled_back", "superseded") for r in ask("runs"))
+
+
 def four_runs_are_made():
     it.apply(pipeline(LINE, deploy={"strategy": "replace"}))
     learn(1)
@@ -36,7 +40,7 @@ def four_runs_are_made():
     it.apply(pipeline(LINE, deploy={"strategy": "replace"}, train={"params": {"max_depth": 5, "eta": 0.1, "rounds": 20}}))
     learn(3)
     it.command("retrain", LINE, "--reason", "again")
-    wait(lambda: len(ask("runs")) == 4 and all(r["state"] in ("promoted", "rejected") for r in ask("runs")), "four runs at their end")
+    wait(lambda: len(ask("runs")) == 4 and at_rest(), "four runs at their end")
 
 
 def plain(runs):
@@ -164,6 +168,8 @@ def a_metric_is_drawn_over_time_with_what_happened():
     it.command("rollback", LINE, "--reason", "looks <wrong> & \"odd\"")
     it.command("alert", LINE, "--summary", "prices <b>moved</b>", check=False)
     said = wait(lambda: (t := ask("trend", LINE, "logloss"))["marks"] and "drift" in {m["kind"] for m in t["marks"]} and t, "the drift on the axis")
+    wait(at_rest, lambda: ask("runs"))  # what the alert led to
+    said = ask("trend", LINE, "logloss")
     kinds = [m["kind"] for m in said["marks"]]
     assert kinds.count("data") == 3 and kinds.count("rollback") == 1 and "promotion" in kinds, kinds
     runs = {r["run"]: r["metrics"]["logloss"]["candidate"] for r in ask("runs") if r["metrics"]}

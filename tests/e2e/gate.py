@@ -169,15 +169,23 @@ def a_freeze_holds_and_force_goes_through():
     assert gate("replay", "frozen")["holds"]
 
 
+def all_of_it_can_be_verified():
+    it.command("reject", "frozen", check=False)  # nothing waits there any more: refused, and answered
+    it.await_idle()
+    p = it.command("verify", "--patience", "10s", "--json", check=False)
+    assert p.returncode == 0, p.stdout[-3000:] + p.stderr
+
+
 CASES = [
     every_decision_again_is_the_same_bytes,
-    a_decision_that_does_not_follow_is_named,
     what_nobody_decided_is_said,
     another_policy_says_what_it_would_have_done_and_what_that_was_worth,
     what_is_unclear_waits_for_rows_and_is_compared_on_them,
     what_waits_for_rows_in_vain_ends_as_the_policy_says,
     two_named_people_approve,
     a_freeze_holds_and_force_goes_through,
+    all_of_it_can_be_verified,
+    a_decision_that_does_not_follow_is_named,
 ]
 
 

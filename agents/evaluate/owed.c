@@ -4,7 +4,7 @@
 
 static bool is(const char *a, const char *b)
 {
-    return a && strcmp(a, b) == 0;
+    return a && b && strcmp(a, b) == 0;
 }
 
 /* The candidate behind a decision "again"; NULL when the log does not have it. */

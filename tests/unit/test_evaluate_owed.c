@@ -218,7 +218,7 @@ static void deployed(struct line *l, const char *action, int64_t generation, con
                                          .base = l->deployments_base,
                                          .generation = generation,
                                          .action = action,
-                                         .routes = {&route, 1}};
+                                         .routes = {&route, digest ? 1 : 0}};
     char about[16];
 
     snprintf(about, sizeof(about), "g%d", (int)generation);
@@ -241,6 +241,10 @@ static void models_that_served_are_known_but_those_rolled_back(void **state)
     assert_int_equal(owed.n_past, 2);
     assert_string_equal(owed.past[0], "two");
     assert_string_equal(owed.past[1], "one");
+    deployed(l, "rollback", 6, NULL); /* to nothing */
+    evaluate_find_owed(l, &owed);
+    assert_null(owed.champion);
+    assert_int_equal(owed.n_past, 2);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/store.h"
 #include "tests/support/console_story.h"
 #include "tests/support/fakebus/fake_bus.c"
 
@@ -325,6 +326,29 @@ static void a_console_without_its_folder_gives_the_same_answers(void **state)
     }
 }
 
+/* As a build left it that kept no runs: its events and positions are there. */
+static void a_view_of_an_earlier_build_gets_its_runs(void **state)
+{
+    static const char *const tables[] = {"", ""};
+    struct console_bench *b = *state;
+    struct err err = {0};
+    struct store *st = NULL;
+    bool was_reset;
+    const char *before = console_get(b, "/v1/runs?sort=metric.auc").text;
+    CLEANUP_FREE char *path = xasprintf("%s/view.db", agent_state_dir(b->agent));
+    console_bench_stop(b);
+    if (store_open(path, tables, ARRAY_LEN(tables), &st, &was_reset, &err) == 0 && was_reset)
+        fail_msg("%s was not opened", path);
+    if (store_exec(st,
+                   "DROP TABLE run; DROP TABLE run_name; DROP TABLE run_value; "
+                   "DROP TABLE run_fill; PRAGMA user_version=1",
+                   &err))
+        fail_msg("%s", err.msg);
+    store_close(st);
+    console_bench_start(b);
+    assert_string_equal(console_get(b, "/v1/runs?sort=metric.auc").text, before);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, console_bench_teardown)
 
 int main(void)
@@ -345,6 +369,7 @@ int main(void)
         TEST(events_are_paged_through),
         TEST(questions_that_make_no_sense_are_refused),
         TEST(a_console_without_its_folder_gives_the_same_answers),
+        TEST(a_view_of_an_earlier_build_gets_its_runs),
     };
     return cmocka_run_group_tests_name("console query", tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ struct store {
     size_t n_statements;
     bool in_transaction;
     int64_t steps_left; /* thousands; store_limit_steps */
-    bool is_damaged; /* found while in use: set aside at close */
+    bool is_damaged;    /* found while in use: set aside at close */
 };
 
 /* Puts code and text of the last failure into *err, with what becomes of it; returns -1. */

@@ -108,9 +108,9 @@ static void begin_round(struct group *g)
 static void on_round(void *ctx)
 {
     struct bus *b = ctx;
-    struct group *g = group_of(b->group);
-    if (b->is_closing)
+    if (b->is_closing) /* and may be gone already */
         return;
+    struct group *g = group_of(b->group);
     if (b->proc->cut_until_us > sim.now_us) {
         ask(b);
         return;
@@ -136,6 +136,8 @@ static void on_round(void *ctx)
 static void on_assigned(void *ctx)
 {
     struct bus *b = ctx;
+    if (b->is_closing)
+        return;
     struct group *g = group_of(b->group);
     struct bus_position list[SIM_TOPICS * SIM_PARTITIONS_MAX];
     int members = 0, me = -1, parts = sim.plan->partitions;

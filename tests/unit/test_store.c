@@ -444,6 +444,30 @@ static void errors_say_what_becomes_of_them(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void a_question_may_take_so_many_steps_and_no_more(void **state)
+{
+    static const char LONG[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n "
+                               "WHERE i<?1) SELECT count(*) FROM n";
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct stmt *s = NULL;
+    bool row = false;
+
+    store_limit_steps(f->st, 10000);
+    assert_int_equal(store_ask(f->st, LONG, &s, &err), 0);
+    stmt_bind_int(s, 1, 1000000);
+    assert_int_equal(stmt_step(s, &row, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_int_equal(err.next, NEXT_REJECT);
+    stmt_free(s);
+    store_limit_steps(f->st, 0);
+    assert_int_equal(store_ask(f->st, LONG, &s, &err), 0);
+    stmt_bind_int(s, 1, 100000);
+    assert_int_equal(stmt_step(s, &row, &err), 0);
+    assert_int_equal(stmt_int(s, 0), 100000);
+    stmt_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +475,7 @@ int main(void)
         T(numbers_that_are_not_finite_become_null),
         T(a_prepared_statement_is_kept_and_handed_out_empty),
         T(a_store_keeps_a_bounded_number_of_statements),
+        T(a_question_may_take_so_many_steps_and_no_more),
         T(what_is_not_committed_is_not_there),
         T(what_is_committed_survives_a_killed_process),
         T(migrations_run_once_and_from_where_the_file_stands),

@@ -294,7 +294,8 @@ static void each_interval_says_how_it_was_made(void **state)
     assert_string_equal(find(&list, "accuracy", "all")->method, "tango");
     assert_string_equal(find(&list, "logloss", "all")->method, "bootstrap"); /* few rows */
     assert_string_equal(find(&list, "f1", "all")->method, "bootstrap");
-    assert_true(fabs(find(&list, "accuracy", "all")->p - 0.25) < 1e-12); /* two rows gained, none lost */
+    assert_true(fabs(find(&list, "accuracy", "all")->p - 0.25) <
+                1e-12); /* two rows gained, none lost */
     assert_true(find(&list, "auc", "all")->effective_rows == ROWS);
     assert_true(find(&list, "auc", "all")->level == 0.95);
     assert_int_equal(find(&list, "auc", "all")->clusters, 0);
@@ -341,13 +342,14 @@ static void many_comparisons_and_many_attempts_ask_for_more(void **state)
         struct arena arena = {0};
         struct pipeline *p;
 
-        buf_addf(&more,
-                 "evaluate: {metrics: [accuracy], slices: [kind], confidence: 0.9, "
-                 "correction: %s, sequential: %s}\ngate: {rules: ["
-                 "{metric: accuracy, better_than: champion, by_interval: true}, "
-                 "{metric: accuracy, slice: kind, no_worse_than: champion, by: 0.1, by_interval: true}, "
-                 "{metric: accuracy, at_least: 0.5}]}",
-                 words[i], waits[i]);
+        buf_addf(
+            &more,
+            "evaluate: {metrics: [accuracy], slices: [kind], confidence: 0.9, "
+            "correction: %s, sequential: %s}\ngate: {rules: ["
+            "{metric: accuracy, better_than: champion, by_interval: true}, "
+            "{metric: accuracy, slice: kind, no_worse_than: champion, by: 0.1, by_interval: true}, "
+            "{metric: accuracy, at_least: 0.5}]}",
+            words[i], waits[i]);
         c.pipeline = p = pipeline(more.data);
         /* one on all rows, one on each of the kinds: a, b, c and missing */
         assert_int_equal(compare(&c, &arena, &list), i % 2 ? 5 : 0);

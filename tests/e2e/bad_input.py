@@ -587,7 +587,7 @@ CASES = [
 if __name__ == "__main__":
     server = serve_files()
     web = f"http://127.0.0.1:{server.server_address[1]}"
-    env = {"RELEARN_FETCH_STALL": "500ms", "RELEARN_FETCH_ATTEMPTS": "2", "RELEARN_FETCH_RETRY": "200ms", "RELEARN_MAX_BYTES": "100MiB"}
+    env = {"RELEARN_FETCH_STALL": "2s", "RELEARN_FETCH_ATTEMPTS": "2", "RELEARN_FETCH_RETRY": "200ms", "RELEARN_MAX_BYTES": "100MiB"}
     with Installation("bad", ["--registry", REGISTRY] if REGISTRY else [], env) as it:
         code = run(CASES, it)
     server.over.set()

@@ -320,7 +320,8 @@ def a_training_is_taken_over_when_its_beats_stop():
         wait(lambda: it.look()["train-1"]["restarts"], "train-1 noticed as dead")
         it.await_ready("train-1")
         held.finish({line: second})
-        assert held.results(line)["instance"] == "train-other"
+        by = held.results(line)["instance"]  # on one share each of the two is at work, and either may be first
+        assert by == "train-other" or kind != "group", by
         assert {b["attempt"] for b in held.beats(second)} == {1, 2} or kind != "group"
         verified(it)
 

@@ -260,7 +260,7 @@ class Installation:
                 r = self.http.request(method, url() if callable(url) else url, timeout=PATIENCE_S, **how)
                 said[:] = [r]
                 return r.status_code != 503 and said
-            except requests.ConnectionError as e:
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as e:  # the latter: cut off within the answer
                 said[:] = [e]
                 self.look()
                 return None
